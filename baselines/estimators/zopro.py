@@ -1,0 +1,108 @@
+"""ZOPrO (Galatolo et al. 2025, arXiv 2503.03460): SPSA whose direction is informed by earlier updates.
+
+Iteration 0 is a first-order warm start. After it, per tensor,
+
+    z = a · prev + √(1 − a²) · n,    n = ‖prev‖ · e⊥ / ‖e⊥‖,    e⊥ = e − (v̂·e) v̂,    e ~ N(0, I)
+
+where prev is the policy's update over the previous iteration, v̂ the direction of the reward model's last update, and a
+falls from 0.999 over the iteration.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+
+from baselines import hyperparameters as hp
+from baselines.context import History, Progress
+from baselines.estimators.backpropagation import Backpropagation
+from baselines.estimators.spsa import SPSA
+from benchmark.errors import RunError
+from benchmark.models import State
+from benchmark.rollout import Batch
+
+TINY = 1e-12  # norms below it count as no update
+
+
+def informed_direction(noise: torch.Tensor, previous: torch.Tensor, reward_update: torch.Tensor | None, weight: float,
+                       match_norm: bool) -> torch.Tensor:
+    """z of one tensor, all arguments of its shape.
+
+    Args:
+        noise: e.
+        previous: prev.
+        reward_update: direction to keep the noise orthogonal to; None or all zero = no projection.
+        weight: a, in [0, 1].
+        match_norm: scale the noise to ‖prev‖.
+    """
+    if reward_update is not None:
+        norm = reward_update.norm()
+        if norm > TINY:
+            unit = reward_update / norm
+            noise = noise - (unit * noise).sum() * unit
+    if match_norm:
+        noise = noise * (previous.norm() / noise.norm().clamp(min=TINY))
+    if weight == 1:
+        return previous.clone()
+    return weight * previous + math.sqrt(1 - weight * weight) * noise
+
+
+def decayed(settings: hp.ZOPrO, progress: float, update: int) -> float:
+    """The weight a, clamped to [0, 1].
+
+    Args:
+        progress: share of the iteration's budget that is spent (the linear decay reaches 0 at its end).
+        update: zeroth-order updates made in this iteration (the exp decay).
+    """
+    if settings.decay == "constant":
+        value = settings.initial_weight
+    elif settings.decay == "linear":
+        value = settings.initial_weight - progress
+    else:
+        value = settings.initial_weight * math.exp(-update / settings.exp_time)
+    return min(1.0, max(0.0, value))
+
+
+class ZOPrO(SPSA):
+    """Informed SPSA after a first-order warm start."""
+
+    settings: hp.ZOPrO
+
+    def __init__(self, parameters: dict[str, torch.nn.Parameter], settings: hp.ZOPrO, seed: int, micro_batch: int):
+        super().__init__(parameters, settings, seed, micro_batch)
+        self.warm_start: Backpropagation | None = None
+        self.previous: State = {}
+        self.reward_update: State = {}
+        self.first_update = 0
+
+    def begin_iteration(self, iteration: int, history: History) -> None:
+        if iteration == 0:
+            warm = hp.Backpropagation(lr=self.settings.warm_start_lr, schedule="linear_iteration")
+            self.warm_start = Backpropagation(self.parameters, warm, self.seed, self.micro_batch)
+            return
+        self.warm_start = None  # frees the optimiser's state
+        for parameter in self.parameters.values():
+            parameter.grad = None
+        self.first_update = self.updates
+        self.previous = self._on_device(history.policy_update(iteration - 1))
+        self.reward_update = self._on_device(history.reward_update(iteration - 1)) if self.settings.project else {}
+        if not any(update.norm() > TINY for update in self.previous.values()):
+            raise RunError(f"zopro: the policy did not move in iteration {iteration - 1}, so there is no previous "
+                           f"update to perturb along. Raise zopro.warm_start_lr or the budget.")
+
+    def _on_device(self, update: State) -> State:
+        return {name: update[name].to(p.device, p.dtype) for name, p in self.parameters.items()}
+
+    def step(self, loss: Callable[[Batch], torch.Tensor], batch: Batch, progress: Progress) -> dict[str, float]:
+        if self.warm_start is not None:
+            return self.warm_start.step(loss, batch, progress)
+        weight = decayed(self.settings, progress.iteration, self.updates - self.first_update)
+        return {**super().step(loss, batch, progress), "weight": weight}
+
+    def direction(self, name: str, parameter: torch.Tensor, noise: torch.Generator, progress: Progress) -> torch.Tensor:
+        e = super().direction(name, parameter, noise, progress)
+        weight = decayed(self.settings, progress.iteration, self.updates - self.first_update)
+        return informed_direction(e, self.previous[name], self.reward_update.get(name), weight,
+                                  self.settings.match_norm)

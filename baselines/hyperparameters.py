@@ -1,0 +1,98 @@
+"""Hyperparameters of every objective and estimator: published default, help line and source.
+
+Sources: V = the released ZOPrO code (alessioGalatolo/VisZOPrO @ f7c3401), F = the TRL fork it pins
+(alessioGalatolo/trl @ ca1dd277), M = princeton-nlp/MeZO @ 552cb1b, R = the reference DPO implementation
+(eric-mitchell/direct-preference-optimization @ f8b8c0f). A profile may override a default; what a run used is in its
+``config.json``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+LOSSES = ("sigmoid", "cdpo", "robust", "hinge", "ipo", "ipo_mean", "exo_pair", "nca_pair", "sppo_hard", "apo_zero",
+          "apo_down", "discopop")
+SCHEDULES = ("constant", "linear", "linear_iteration")
+
+
+def published(default: Any, help: str, source: str, choices: tuple = (), minimum: float | None = None) -> Any:
+    """A hyperparameter with its published value."""
+    return field(default=default, metadata={"help": help, "source": source, "choices": choices, "minimum": minimum})
+
+
+@dataclass(frozen=True)
+class RLOO:
+    k: int = published(2, "completions per prompt", "F rloo_config.py:55-59 (rloo_k)", minimum=2)
+    kl_coef: float = published(0.05, "weight of the KL to the reference policy inside the reward",
+                               "F rloo_config.py:55-59", minimum=0)
+    clip: float = published(0.2, "clip range of the sequence-level ratio", "F rloo_config.py:55-59", minimum=0)
+    epochs: int = published(1, "updates on each rollout", "V trainers.py:689 (num_ppo_epochs)", minimum=1)
+
+
+@dataclass(frozen=True)
+class PPO:
+    k: int = published(1, "completions per prompt", "F ppo_trainer.py:403-609", minimum=1)
+    kl_coef: float = published(0.05, "weight of the per-token KL penalty", "F ppo_config.py:62-69", minimum=0)
+    clip: float = published(0.2, "clip range of the token-level ratio", "F ppo_config.py:62-69", minimum=0)
+    value_clip: float = published(0.2, "clip range of the value around its old value", "F ppo_config.py:62-69",
+                                  minimum=0)
+    value_coef: float = published(0.1, "weight of the value loss", "F ppo_config.py:62-69", minimum=0)
+    gamma: float = published(1.0, "discount", "F ppo_config.py:62-69", minimum=0)
+    lam: float = published(0.95, "GAE lambda", "F ppo_config.py:62-69", minimum=0)
+    epochs: int = published(1, "updates on each rollout", "V sets num_ppo_epochs = 1", minimum=1)
+
+
+@dataclass(frozen=True)
+class OnlineDPO:
+    beta: float = published(0.1, "strength of the pull to the reference policy", "F online_dpo_config.py", minimum=0)
+    loss: str = published("sigmoid", "preference loss", "F online_dpo_trainer.py:407-616", LOSSES)
+    label_smoothing: float = published(0.0, "assumed share of wrong labels (cdpo, robust, exo_pair)",
+                                       "F dpo_config.py", minimum=0)
+    epochs: int = published(1, "updates on each rollout", "F online_dpo_trainer.py:407-616", minimum=1)
+
+
+@dataclass(frozen=True)
+class DPO:
+    beta: float = published(0.1, "strength of the pull to the reference policy", "R README", minimum=0)
+    loss: str = published("sigmoid", "preference loss", "R trainers.py", LOSSES)
+    label_smoothing: float = published(0.0, "assumed share of wrong labels (cdpo, robust, exo_pair)",
+                                       "R trainers.py", minimum=0)
+
+
+@dataclass(frozen=True)
+class Backpropagation:
+    lr: float = published(5e-5, "AdamW learning rate", "V trainers.py:204-220, common to all its trainers", minimum=0)
+    schedule: str = published("linear_iteration", "learning rate over the run, or over each iteration",
+                              "TF training_args.py: linear to 0 in every trainer, one trainer an iteration", SCHEDULES)
+    weight_decay: float = published(0.0, "decoupled weight decay", "TF training_args.py:896", minimum=0)
+    max_grad_norm: float = published(1.0, "gradient norm clip", "TF training_args.py:900", minimum=0)
+
+
+@dataclass(frozen=True)
+class SPSA:
+    lr: float = published(1e-4, "learning rate", "M README, LoRA search range 1e-4/5e-5", minimum=0)
+    epsilon: float = published(1e-2, "size of the perturbation", "M README, LoRA", minimum=1e-12)
+    schedule: str = published("constant", "learning rate over the run, or over each iteration", "M mezo.sh", SCHEDULES)
+    weight_decay: float = published(0.0, "decoupled weight decay", "M mezo.sh", minimum=0)
+
+
+@dataclass(frozen=True)
+class ZOPrO:
+    lr: float = published(1e-4, "learning rate of the zeroth-order updates", "V trainers.py:850-854", minimum=0)
+    epsilon: float = published(1e-5, "size of the perturbation, relative to the previous update's norm",
+                               "V trainers.py:850-854", minimum=1e-12)
+    schedule: str = published("linear_iteration", "learning rate over the run, or over each iteration",
+                              "TF training_args.py:907", SCHEDULES)
+    weight_decay: float = published(0.0, "decoupled weight decay", "TF training_args.py:896", minimum=0)
+    decay: str = published("linear", "how the weight a of the previous update falls over an iteration",
+                           "V trainers.py:722-726", ("linear", "exp", "constant"))
+    initial_weight: float = published(0.999, "a at the start of an iteration", "V zopro.py:35-69", minimum=0)
+    exp_time: float = published(1.0, "updates after which an exp decay has fallen to 1/e", "V zopro.py:35-69",
+                                minimum=1e-6)
+    project: bool = published(True, "take the reward model's last update out of the noise, per tensor",
+                              "V zopro.py:206-233")
+    match_norm: bool = published(True, "scale the noise to the previous update's norm, per tensor",
+                                 "V zopro.py:206-233")
+    warm_start_lr: float = published(5e-5, "AdamW learning rate of the first iteration (backpropagation)",
+                                     "V trainers.py:204-220", minimum=0)

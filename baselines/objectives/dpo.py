@@ -1,0 +1,74 @@
+"""DPO: direct preference optimisation (Rafailov et al. 2023, arXiv 2305.18290) on the task's own pairs."""
+
+from __future__ import annotations
+
+import torch
+
+from baselines import hyperparameters as hp
+from baselines.context import Context
+from baselines.objectives.preference_losses import preference_loss
+from benchmark.encoding import Sequences
+from benchmark.models import Policy, join
+from benchmark.rollout import Batch
+from benchmark.seeding import generator
+from benchmark.training import encode
+
+
+def pair_loss(policy: Policy, batch: Batch, settings: hp.DPO | hp.OnlineDPO) -> torch.Tensor:
+    """Preference loss of (chosen, rejected) pairs whose reference log-probabilities are in the batch.
+
+    Log-probabilities are those of the model itself (temperature 1), as in every DPO implementation.
+    """
+    both = join(list(batch.parts), policy.encoder.pad)
+    chosen, rejected = policy.logprobs(both).sum(1).chunk(2)
+    lengths = tuple(part.completion_mask.sum(1) for part in batch.parts)
+    losses = preference_loss(settings.loss, chosen - batch.values["reference_chosen"],
+                             rejected - batch.values["reference_rejected"], settings.beta, settings.label_smoothing,
+                             lengths)
+    return losses.sum() / batch.rows
+
+
+class DPO:
+    """Offline: shuffled passes over the training pairs. Reference log-probabilities are computed once per pair, when
+    it first appears, and charged to the method."""
+
+    epochs = 1
+
+    def __init__(self, context: Context, settings: hp.DPO):
+        self.context, self.settings = context, settings
+        self.parameters: dict[str, torch.nn.Parameter] = {}
+        self._reference: dict[int, tuple[float, float]] = {}
+        self._cursor = 0
+
+    def _next(self, count: int) -> list[int]:
+        chosen = []
+        for _ in range(count):
+            epoch, index = divmod(self._cursor, len(self.context.pairs))
+            if index == 0 or self._cursor == 0:
+                order = generator("pairs", self.context.seed, epoch)
+                self._order = torch.randperm(len(self.context.pairs), generator=order).tolist()
+            chosen.append(self._order[index])
+            self._cursor += 1
+        return chosen
+
+    def collect(self) -> Batch:
+        rows = self._next(max(1, self.context.sequences // 2))
+        new = [row for row in rows if row not in self._reference]
+        if new:
+            chosen, rejected = self._encode(new)
+            both = join([chosen, rejected], self.context.policy.encoder.pad)
+            with self.context.policy.reference():
+                values = self.context.policy.logprobs_chunked(both).sum(1).chunk(2)
+            self._reference |= dict(zip(new, zip(*(v.tolist() for v in values), strict=True), strict=True))
+        device = self.context.policy.device
+        references = torch.tensor([self._reference[row] for row in rows], device=device)
+        return Batch.of(self._encode(rows), {"reference_chosen": references[:, 0],
+                                             "reference_rejected": references[:, 1]})
+
+    def _encode(self, rows: list[int]) -> tuple[Sequences, Sequences]:
+        policy, pairs = self.context.policy, [self.context.pairs[row] for row in rows]
+        return (encode(policy.encoder, [(p, c) for p, c, _ in pairs], policy.device),
+                encode(policy.encoder, [(p, r) for p, _, r in pairs], policy.device))
+
+    def loss(self, batch: Batch) -> torch.Tensor:
+        return pair_loss(self.context.policy, batch, self.settings)

@@ -1,0 +1,46 @@
+"""RLOO: REINFORCE with a leave-one-out baseline (Ahmadian et al. 2024, arXiv 2402.14740)."""
+
+from __future__ import annotations
+
+import torch
+
+from baselines import hyperparameters as hp
+from baselines.context import Context
+from benchmark.rollout import Batch
+
+
+def leave_one_out(rewards: torch.Tensor, k: int) -> torch.Tensor:
+    """Advantages (B,) = reward − mean reward of the other k − 1 completions of the same prompt (rows consecutive)."""
+    groups = rewards.view(-1, k)
+    baseline = (groups.sum(1, keepdim=True) - groups) / (k - 1)
+    return (groups - baseline).flatten()
+
+
+def clipped(advantages: torch.Tensor, ratio: torch.Tensor, clip: float) -> torch.Tensor:
+    """PPO's pessimistic surrogate, to be minimised: max(−Aρ, −A clip(ρ, 1−c, 1+c)), element by element."""
+    return torch.maximum(-advantages * ratio, -advantages * ratio.clamp(1 - clip, 1 + clip))
+
+
+class RLOO:
+    """The KL to π₀ is part of the reward (k1 estimate); the ratio is that of whole sequences."""
+
+    def __init__(self, context: Context, settings: hp.RLOO):
+        self.context, self.settings = context, settings
+        self.epochs = settings.epochs
+        self.parameters: dict[str, torch.nn.Parameter] = {}
+
+    def collect(self) -> Batch:
+        rollout = self.context.sampler.rollout(self.context.sequences, self.settings.k)
+        kl = (rollout.logprobs - rollout.reference).sum(1)
+        rewards = rollout.rewards - self.settings.kl_coef * kl
+        return Batch.of(
+            (rollout.sequences,),
+            {"advantages": leave_one_out(rewards, rollout.k), "old": rollout.logprobs.sum(1)},
+            reward=rollout.rewards.mean().item(), kl=kl.mean().item(),
+        )
+
+    def loss(self, batch: Batch) -> torch.Tensor:
+        (sequences,) = batch.parts
+        logprobs = self.context.policy.logprobs(sequences, self.context.temperature).sum(1)
+        ratio = (logprobs - batch.values["old"]).exp()
+        return clipped(batch.values["advantages"], ratio, self.settings.clip).sum() / batch.rows

@@ -1,0 +1,144 @@
+"""The clock with its ledgers, the account of compute, and the peak of memory.
+
+One stack of ledgers attributes both time and forward tokens: whatever happens inside ``with meter.ledger("rollout")``
+is booked there, so the ledgers add up to the wall time by construction, and only what a method does in the ledgers
+``METHOD_LEDGERS`` is charged to its budget.
+
+Forward tokens are policy-forward equivalents, padding excluded (the protocol's hardware-independent unit): a forward
+over n tokens costs n; a backward n for the gradients of activations plus n × the share of parameters trained;
+generation the prompt once and each new token once; other models n × (their parameters / the policy's).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import resource
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmark.config import BUDGET_KINDS
+from benchmark.errors import ConfigError
+
+LEDGERS = ("setup", "rollout", "update", "refine", "evaluate", "log")
+METHOD_LEDGERS = ("rollout", "update")
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How much of one kind a run may spend."""
+
+    kind: str
+    limit: float
+
+    @staticmethod
+    def parse(text: str) -> Budget:
+        """Read ``KIND=N``; ConfigError says what is allowed."""
+        kind, _, number = text.partition("=")
+        try:
+            limit = float(number.replace("_", ""))
+        except ValueError:
+            limit = -1.0
+        if kind not in BUDGET_KINDS or not 0 < limit < float("inf"):
+            raise ConfigError(
+                f"--budget {text}: expected KIND=N with KIND one of {', '.join(BUDGET_KINDS)} and N a number above 0, "
+                f"for example --budget forward_tokens=300000."
+            )
+        return Budget(kind, limit)
+
+
+class Meter:
+    """Books time and compute to ledgers; says what a method has spent.
+
+    Args:
+        clock: monotonic seconds (replaced by a fake one in tests).
+        synchronize: waits for the device, so that time is booked where it was caused.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic, synchronize: Callable[[], None] = lambda: None):
+        self._clock, self._synchronize = clock, synchronize
+        self._stack = ["setup"]
+        self._start = self._since = clock()
+        self.seconds = dict.fromkeys(LEDGERS, 0.0)
+        self.tokens = dict.fromkeys(LEDGERS, 0.0)
+        self.completions = 0
+        self.updates = 0
+
+    def _book(self) -> None:
+        self._synchronize()
+        now = self._clock()
+        self.seconds[self._stack[-1]] += now - self._since
+        self._since = now
+
+    @contextlib.contextmanager
+    def ledger(self, name: str) -> Iterator[None]:
+        """Book what happens inside to ``name``; the enclosing ledger pauses."""
+        if name not in LEDGERS:
+            raise ValueError(f"no ledger {name!r}")
+        self._book()
+        self._stack.append(name)
+        try:
+            yield
+        finally:
+            self._book()
+            self._stack.pop()
+
+    def forward(self, tokens: float, share: float = 1.0) -> None:
+        """Book a forward pass over ``tokens`` unpadded tokens by a model of ``share`` × the policy's parameters."""
+        self.tokens[self._stack[-1]] += tokens * share
+
+    def backward(self, tokens: float, trained: float, share: float = 1.0) -> None:
+        """Book a backward pass; ``trained`` is the share of the model's parameters that receive gradients."""
+        self.tokens[self._stack[-1]] += tokens * share * (1 + trained)
+
+    def scored(self, completions: int) -> None:
+        """Count completions that a method had scored by the reward model (nothing outside its ledgers counts)."""
+        if self._stack[-1] in METHOD_LEDGERS:
+            self.completions += completions
+
+    def spent(self) -> dict[str, float]:
+        """What the method has spent, in every kind of budget."""
+        self._book()
+        return {
+            "forward_tokens": round(sum(self.tokens[name] for name in METHOD_LEDGERS), 3),
+            "seconds": sum(self.seconds[name] for name in METHOD_LEDGERS),
+            "completions": self.completions,
+            "updates": self.updates,
+        }
+
+    def wall_seconds(self) -> float:
+        """Seconds since the meter was made; equals the sum of the ledgers."""
+        self._book()
+        return self._since - self._start
+
+
+class PeakMemory:
+    """Peak memory of a phase in MiB: allocated on the device with CUDA, else the process's resident set on Linux.
+
+    ``start`` resets the peak. On CPU the kernel's high-water mark (VmHWM) is reset through ``/proc/self/clear_refs``;
+    where that is not possible (other systems) the peak of the whole process is returned, which can only be too high.
+    """
+
+    def __init__(self, cuda: bool):
+        self._cuda = cuda
+
+    def start(self) -> None:
+        if self._cuda:
+            import torch
+
+            torch.cuda.reset_peak_memory_stats()
+        else:
+            with contextlib.suppress(OSError):
+                Path("/proc/self/clear_refs").write_text("5")
+
+    def peak(self) -> float:
+        if self._cuda:
+            import torch
+
+            return torch.cuda.max_memory_allocated() / 2**20
+        with contextlib.suppress(OSError):
+            for line in Path("/proc/self/status").read_text().splitlines():
+                if line.startswith("VmHWM"):
+                    return int(line.split()[1]) / 1024
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

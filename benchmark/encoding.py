@@ -1,0 +1,107 @@
+"""Text to token ids and back: one place decides on BOS, cue, truncation, EOS and padding."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from benchmark.config import Decoding
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True)
+class Sequences:
+    """B token sequences, each a left-padded prompt followed by a right-padded completion.
+
+    Attributes:
+        ids: (B, P + R) token ids.
+        mask: (B, P + R), 1 on prompt and completion tokens (the completion's EOS included), 0 on padding.
+        prompt_length: P, the same for all rows.
+    """
+
+    ids: torch.Tensor
+    mask: torch.Tensor
+    prompt_length: int
+
+    @property
+    def completion_ids(self) -> torch.Tensor:
+        """(B, R)."""
+        return self.ids[:, self.prompt_length:]
+
+    @property
+    def completion_mask(self) -> torch.Tensor:
+        """(B, R)."""
+        return self.mask[:, self.prompt_length:]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def select(self, rows: torch.Tensor | slice, trim: bool = True) -> Sequences:
+        """Some of the rows; ``trim`` removes columns that are padding in all of them."""
+        ids, mask, prompt = self.ids[rows], self.mask[rows], self.prompt_length
+        if not trim:
+            return Sequences(ids, mask, prompt)
+        used = mask.any(0).nonzero()
+        first, last = min(int(used[0]), prompt - 1), max(int(used[-1]) + 1, prompt + 1)
+        return Sequences(ids[:, first:last], mask[:, first:last], prompt - first)
+
+
+class Encoder:
+    """Encodes prompts and completions of one task for one tokenizer.
+
+    A full sequence is ``[BOS] body cue " " completion EOS``. The body is cut to the prompt limit on the side the task
+    names; the cue always survives. A completion longer than the limit is cut and then has no EOS.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, cue: str, truncation: str, decoding: Decoding):
+        self.tokenizer, self.decoding, self.truncation = tokenizer, decoding, truncation
+        self.pad, self.eos = tokenizer.pad_token_id, tokenizer.eos_token_id
+        self._bos = [tokenizer.bos_token_id] if tokenizer.bos_token_id is not None else []
+        self._cue = self._ids(cue)
+
+    @staticmethod
+    def padding_id(tokenizer: PreTrainedTokenizerBase) -> int:
+        """An id to pad with where the mask hides it: the padding token, else EOS, else 0."""
+        known = (tokenizer.pad_token_id, tokenizer.eos_token_id, 0)
+        return next(i for i in known if i is not None)
+
+    def _ids(self, text: str) -> list[int]:
+        return self.tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+
+    def fits(self, body: str) -> bool:
+        """Whether the prompt is within the limit without truncation."""
+        return len(self._bos) + len(self._ids(body)) + len(self._cue) <= self.decoding.max_prompt_tokens
+
+    def prompt(self, body: str) -> list[int]:
+        """Token ids of a prompt, at most ``decoding.max_prompt_tokens``."""
+        ids = self._ids(body)
+        room = max(1, self.decoding.max_prompt_tokens - len(self._bos) - len(self._cue))
+        ids = ids[:room] if self.truncation == "keep_start" else ids[-room:]
+        return self._bos + ids + self._cue
+
+    def completion(self, text: str) -> list[int]:
+        """Token ids of a completion with EOS, at most ``decoding.max_new_tokens``."""
+        return (self._ids(" " + text.strip()) + [self.eos])[: self.decoding.max_new_tokens]
+
+    def text(self, completion_ids: list[int]) -> str:
+        """The completion as text, specials removed, stripped."""
+        return self.tokenizer.decode(completion_ids, skip_special_tokens=True).strip()
+
+    def texts(self, sequences: Sequences) -> list[str]:
+        """The completion of every row as text."""
+        masks = sequences.completion_mask.bool().cpu()
+        return [self.text(row[mask].tolist()) for row, mask in zip(sequences.completion_ids.cpu(), masks, strict=True)]
+
+    def pad_rows(self, prompts: list[list[int]], completions: list[list[int]], device: torch.device | str) -> Sequences:
+        """Pad ids to a :class:`Sequences` of the longest prompt and completion."""
+        width, length = max(map(len, prompts)), max([1, *map(len, completions)])
+        ids = torch.full((len(prompts), width + length), self.pad, dtype=torch.long)
+        mask = torch.zeros_like(ids)
+        for row, (prompt, completion) in enumerate(zip(prompts, completions, strict=True)):
+            ids[row, width - len(prompt) : width + len(completion)] = torch.tensor(prompt + completion)
+            mask[row, width - len(prompt) : width + len(completion)] = 1
+        return Sequences(ids.to(device), mask.to(device), width)

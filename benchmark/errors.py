@@ -1,0 +1,21 @@
+"""Errors that a user can act on: each names the place (file, row, field, option) and the remedy."""
+
+
+class BenchmarkError(Exception):
+    """Base of every error this project raises on purpose; the command line prints it without a traceback."""
+
+
+class ConfigError(BenchmarkError):
+    """An option, profile or ``--set`` value that cannot be used."""
+
+
+class DataError(BenchmarkError):
+    """A data source that cannot be read, or rows that cannot be used."""
+
+
+class ModelError(BenchmarkError):
+    """A model or tokenizer that cannot be loaded."""
+
+
+class RunError(BenchmarkError):
+    """A run that cannot go on (for example a loss that is not finite)."""

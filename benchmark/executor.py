@@ -1,0 +1,243 @@
+"""Runs the grid: each job in a process of its own, several at a time, preparation before the runs that need it.
+
+A process per run keeps memory figures clean and lets the others go on when one is killed. The parent learns how a job
+fares from its pipe; a job whose parent is gone stops at its next report.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import multiprocessing.connection
+import signal
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from benchmark.config import Config
+from benchmark.errors import BenchmarkError
+from benchmark.plan import Run
+from benchmark.store import RunStore
+
+
+class Interrupted(Exception):
+    """The user, or the system, asked the job to stop."""
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """The job that builds what all methods of a (task, seed) share."""
+
+    task: str
+    seed: int
+    folder: Path
+    config: Config
+
+    @property
+    def name(self) -> str:
+        return f"prepare {self.task} s{self.seed}"
+
+    def execute(self, report: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+        from benchmark.plan import read_tasks
+        from benchmark.preparation import prepare
+
+        data = read_tasks(self.config, [self.task])[self.task].data
+        prepared = prepare(self.folder, self.config, self.task, data, self.seed,
+                           lambda stage, share: report({"stage": stage, "share": share}))
+        return {"status": "done", "seconds": prepared.info["seconds"], "accuracy": prepared.info["reward_accuracy"]}
+
+    def record_failure(self, kind: str, message: str, details: str) -> None:
+        """A preparation leaves no record of its own; the runs that needed it do."""
+
+
+@dataclass(frozen=True)
+class RunJob:
+    """The job that executes one run."""
+
+    run: Run
+    preparation: Path
+    out: Path
+
+    @property
+    def name(self) -> str:
+        return f"{self.run.task} {self.run.method} s{self.run.seed}"
+
+    @property
+    def store(self) -> RunStore:
+        return RunStore(self.out / self.run.name)
+
+    def execute(self, report: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+        from benchmark.preparation import Prepared
+        from benchmark.runner import execute
+
+        return execute(self.run, Prepared(self.preparation, self.run.config, self.run.task), self.store, report)
+
+    def record_failure(self, kind: str, message: str, details: str) -> None:
+        self.store.fail(kind, message, details)
+
+
+Job = Preparation | RunJob
+
+
+class Watcher(Protocol):
+    """Who is told how jobs fare (the display)."""
+
+    def started(self, job: Job) -> None: ...
+    def progress(self, job: Job, state: dict[str, Any]) -> None: ...
+    def ended(self, job: Job, outcome: dict[str, Any]) -> None: ...
+
+
+@dataclass
+class Outcome:
+    """What became of the jobs, by name: finished ones with their summaries, the others with a reason."""
+
+    done: dict[str, dict[str, Any]] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+    interrupted: bool = False
+
+
+def attempt(job: Job, report: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+    """Execute ``job``; a failure is recorded beside what the job wrote, and returned."""
+    import torch
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    config = job.config if isinstance(job, Preparation) else job.run.config
+    torch.set_num_threads(config.execution.threads)
+    try:
+        return job.execute(report)
+    except (KeyboardInterrupt, Interrupted):
+        job.record_failure("Interrupted", "stopped before it was finished", "")
+        raise
+    except BrokenPipeError:
+        raise
+    except Exception as error:  # whatever one run dies of must not stop the others
+        expected = isinstance(error, BenchmarkError)
+        message = str(error) if expected else f"{type(error).__name__}: {error}"
+        frames = traceback.extract_tb(error.__traceback__)
+        details = "" if expected else "\n".join(f"{Path(f.filename).name}:{f.lineno} {f.name}: {f.line}" for f in frames)
+        job.record_failure(type(error).__name__, message, details)
+        return {"status": "failed", "message": message}
+
+
+def _child(job: Job, pipe: multiprocessing.connection.Connection) -> None:
+    """Body of a job's process. Ctrl-C is the parent's business; it then asks with SIGTERM."""
+    def stop(*_: Any) -> None:
+        raise Interrupted
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        pipe.send(("ended", attempt(job, lambda state: pipe.send(("progress", state)))))
+    except (Interrupted, BrokenPipeError):
+        raise SystemExit(130) from None
+
+
+@dataclass
+class _Running:
+    job: Job
+    process: Any
+    pipe: Any
+    outcome: dict[str, Any] | None = None
+
+
+def execute_jobs(jobs: list[Job], workers: int, watcher: Watcher) -> Outcome:
+    """Execute ``jobs``, a run only after the preparation it needs.
+
+    Args:
+        workers: processes at the same time; 0 = one job after the other in this process.
+
+    Returns:
+        The outcome; on Ctrl-C whatever was finished until then, with ``interrupted`` set.
+    """
+    pending, running, outcome = list(jobs), [], Outcome()
+    awaited = {job.folder for job in jobs if isinstance(job, Preparation)}
+    broken: dict[Path, str] = {}
+
+    def settle(job: Job, result: dict[str, Any]) -> None:
+        if result["status"] == "failed":
+            outcome.failed[job.name] = result["message"]
+        else:
+            outcome.done[job.name] = result
+        if isinstance(job, Preparation):
+            awaited.discard(job.folder)
+            if result["status"] == "failed":
+                broken[job.folder] = f"its preparation failed: {result['message']}"
+        watcher.ended(job, result)
+
+    def next_job() -> Job | None:
+        for job in pending:
+            if isinstance(job, RunJob) and job.preparation in awaited:
+                continue
+            pending.remove(job)
+            return job
+        return None
+
+    context = multiprocessing.get_context("forkserver" if hasattr(signal, "SIGKILL") else "spawn")
+    if workers:
+        context.set_forkserver_preload(["benchmark.runner", "benchmark.preparation", "peft"])
+    try:
+        while pending or running:
+            while len(running) < max(1, workers) and (job := next_job()) is not None:
+                if isinstance(job, RunJob) and job.preparation in broken:
+                    job.record_failure("PreparationFailed", broken[job.preparation], "")
+                    settle(job, {"status": "failed", "message": broken[job.preparation]})
+                    continue
+                watcher.started(job)
+                if not workers:
+                    settle(job, attempt(job, lambda state, job=job: watcher.progress(job, state)))
+                    continue
+                here, there = context.Pipe(duplex=False)
+                process = context.Process(target=_child, args=(job, there), daemon=True)
+                process.start()
+                there.close()
+                running.append(_Running(job, process, here))
+            _listen(running, watcher)
+            for item in [r for r in running if not r.process.is_alive()]:
+                _drain(item, watcher)
+                running.remove(item)
+                settle(item.job, item.outcome or _died(item))
+    except KeyboardInterrupt:
+        outcome.interrupted = True
+        _stop(running)
+    return outcome
+
+
+def _listen(running: list[_Running], watcher: Watcher) -> None:
+    if running:
+        open_pipes = [r.pipe for r in running if not r.pipe.closed]
+        multiprocessing.connection.wait([r.process.sentinel for r in running] + open_pipes, timeout=0.5)
+        for item in running:
+            _drain(item, watcher)
+
+
+def _drain(item: _Running, watcher: Watcher) -> None:
+    """Read everything a job has said."""
+    try:
+        while not item.pipe.closed and item.pipe.poll():
+            kind, value = item.pipe.recv()
+            if kind == "ended":
+                item.outcome = value
+            else:
+                watcher.progress(item.job, value)
+    except EOFError:
+        item.pipe.close()
+
+
+def _died(item: _Running) -> dict[str, Any]:
+    code = item.process.exitcode
+    why = f"killed by signal {-code} ({signal.Signals(-code).name})" if code and code < 0 else f"exit code {code}"
+    hint = " Probably out of memory: fewer --workers, or a smaller execution.forward_batch." if code == -9 else ""
+    message = f"its process ended without a word: {why}.{hint}"
+    item.job.record_failure("ProcessDied", message, "")
+    return {"status": "failed", "message": message}
+
+
+def _stop(running: list[_Running]) -> None:
+    for item in running:
+        item.process.terminate()
+    for item in running:
+        item.process.join(10)
+        if item.process.is_alive():
+            item.process.kill()

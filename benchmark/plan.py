@@ -1,0 +1,105 @@
+"""Task × method × seed → runs. A run's identity is a hash of everything that can change its result."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from baselines.registry import get_method
+from benchmark.budget import Budget
+from benchmark.config import Config
+from benchmark.errors import ConfigError
+
+PROTOCOL = "1.0"  # results of different protocol versions are never put in one table
+
+
+@dataclass(frozen=True)
+class TaskSource:
+    """A task's data as read before anything runs: enough to identify it."""
+
+    task: str
+    data: Any  # tasks.examples.TaskData
+
+    def versions(self) -> dict[str, str]:
+        return {"task_version": self.data.version, "revision": self.data.revision}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One cell of the grid."""
+
+    task: str
+    method: str
+    seed: int
+    config: Config
+    versions: dict[str, str] = field(hash=False)
+
+    @property
+    def budget(self) -> Budget:
+        return Budget(self.config.budget.kind, self.config.budget.limit)
+
+    def resolved(self) -> dict[str, Any]:
+        """The run's whole configuration: every section, and this method's hyperparameters."""
+        values = self.config.as_dict()
+        overrides = values.pop("methods").get(self.method, {})
+        return {**values, "method": get_method(self.method).resolved(overrides)}
+
+    @property
+    def hash(self) -> str:
+        """First 8 hexadecimal digits of the sha256 of all that can change the result (worker count left out)."""
+        values = self.resolved()
+        values["execution"] = {k: v for k, v in values["execution"].items() if k != "workers"}
+        values.pop("profile")
+        parts = {"config": values, "task": self.task, "method": self.method, "seed": self.seed,
+                 "version": get_method(self.method).version, "protocol": PROTOCOL, **self.versions}
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:8]
+
+    @property
+    def name(self) -> str:
+        return f"{self.task}__{self.method}__s{self.seed}__{self.hash}"
+
+    def identity(self) -> dict[str, Any]:
+        """The ``run`` part of ``config.json`` and ``summary.json``."""
+        return {"task": self.task, "method": self.method, "seed": self.seed, "hash": self.hash,
+                "profile": self.config.profile, "protocol": PROTOCOL,
+                "budget": {"kind": self.budget.kind, "limit": self.budget.limit}, **self.versions}
+
+
+def read_tasks(config: Config, tasks: list[str]) -> dict[str, TaskSource]:
+    """Read every task's rows once, so that bad data stops the command before anything is trained.
+
+    Raises:
+        DataError: names file, row, field and remedy.
+    """
+    from tasks import get_task
+    from tasks.examples import RowLimits
+
+    data = config.data
+    sources = {}
+    for task in tasks:
+        rows = RowLimits(train=data.train_rows or None, held_out=data.heldout_rows or None)
+        adapter = get_task(task)
+        pairing = data.pairing if data.pairing in adapter.pairings else "default"  # only WMT20 has a variant
+        loaded = adapter.load(data.source, folder=data.folder or None, seed=0, rows=rows,
+                              max_rejected=data.max_rejected, pairing=pairing)
+        sources[task] = TaskSource(task, loaded)
+    return sources
+
+
+def make_runs(config: Config, sources: dict[str, TaskSource], methods: list[str], seeds: list[int]) -> list[Run]:
+    """The grid in the order it is run: by task, then seed, then method, so that whole comparisons finish early."""
+    for method in methods:
+        overrides = get_method(method).resolved(config.methods.get(method, {}))
+        if config.loop.sequences_per_update % overrides.get("k", 2):
+            raise ConfigError(f"{method}: loop.sequences_per_update = {config.loop.sequences_per_update} is not a "
+                              f"multiple of k = {overrides['k']} completions per prompt.")
+    return [Run(task, method, seed, config, source.versions())
+            for task, source in sources.items() for seed in seeds for method in methods]
+
+
+def cache_folder(cache: Path, task: str, seed: int, key: str) -> Path:
+    """Where the preparation of (task, seed) lives."""
+    return cache / f"{task}__s{seed}__{key}"

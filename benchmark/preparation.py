@@ -1,0 +1,306 @@
+"""What all methods of a (task, model, seed) share: tokenizer, π₀ by SFT, reward model r₀, judge, prompts and pairs.
+
+Built once, kept in a cache folder that is named by a hash of everything that can change its content, and renamed into
+place only when whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmark.budget import Meter
+from benchmark.config import Config
+from benchmark.encoding import Encoder
+from benchmark.errors import DataError
+from benchmark.judge import GoldJudge, Judge, LLMJudge, RewardModelJudge
+from benchmark.loading import (
+    device_of,
+    load_causal_lm,
+    load_scalar_model,
+    load_tokenizer,
+    revision_of,
+    tiny_llama,
+    tokenizer_texts,
+    train_tokenizer,
+)
+from benchmark.models import Adapted, Policy, RewardModel, add_adapter
+from benchmark.store import write_json
+from benchmark.training import Pair, Scored, accuracy, step_count, train_reward, train_sft
+
+VERSION = "1"  # part of the cache key: raise it when a preparation would come out different
+Report = Callable[[str, float], None]
+
+
+def preparation_key(config: Config, task: str, seed: int, versions: dict[str, str]) -> str:
+    """Hash of all that changes a preparation; ``versions`` holds the task's version and data revision."""
+    values = config.as_dict()
+    parts = {name: values[name] for name in ("data", "model", "adapter", "decoding", "sft", "reward_model", "judge")}
+    parts |= {"device": values["execution"]["device"], "threads": values["execution"]["threads"],
+              "task": task, "seed": seed, "preparation": VERSION, "torch": torch.__version__, **versions}
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
+
+
+@dataclass
+class Prepared:
+    """A finished preparation, read from its folder. Loads models on request; each caller gets its own copy."""
+
+    folder: Path
+    config: Config
+    task: str
+
+    def __post_init__(self) -> None:
+        from tasks import get_task
+
+        self.adapter = get_task(self.task)
+        self.device = device_of(self.config.execution)
+        self.info: dict[str, Any] = json.loads((self.folder / "preparation.json").read_text(encoding="utf-8"))
+
+    @cached_property
+    def data(self) -> dict[str, Any]:
+        """``prompts`` (split → list of {text, reference}) and ``pairs`` (list of [prompt, chosen, rejected])."""
+        return json.loads((self.folder / "data.json").read_text(encoding="utf-8"))
+
+    @cached_property
+    def encoder(self) -> Encoder:
+        from transformers import AutoTokenizer
+
+        tokenizer = AutoTokenizer.from_pretrained(self.folder / "tokenizer")
+        return Encoder(tokenizer, self.adapter.cue, self.adapter.truncation, self.config.decoding)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return getattr(torch, self.config.model.dtype)
+
+    def policy(self, meter: Meter, seed: object) -> Policy:
+        """π₀ with a fresh adapter."""
+        model = load_causal_lm(self.folder / "policy", self.config.model, self.dtype)
+        model = add_adapter(model, self.config.adapter, 0.0, "policy", seed).to(self.device)
+        return Policy(model, self.encoder, meter, self.config.execution.forward_batch)
+
+    def reward(self, meter: Meter, seed: object, name: str = "reward", policy: Adapted | None = None) -> RewardModel:
+        """r₀ with a fresh adapter and a trainable head; also the start of PPO's critic (``name`` = critic)."""
+        model = load_scalar_model(self.folder / "reward", self.config.model, self.dtype, seed)
+        model = add_adapter(model, self.config.adapter, 0.0, name, seed).to(self.device)
+        model.base_model.model.score.requires_grad_(True)
+        share = parameter_count(model) / parameter_count(policy.model) if policy else 1.0
+        return RewardModel(model, self.encoder, meter, self.config.execution.forward_batch, share)
+
+    def judge(self) -> Judge:
+        """The judge that the preparation settled on."""
+        kind = self.info["judge"]["kind"]
+        if kind == "gold":
+            return GoldJudge(self.adapter.gold)
+        if kind == "llm":
+            return load_llm_judge(self.config, self.adapter.prompt_role, self.adapter.completion_role, self.device)
+        model = load_scalar_model(self.folder / "judge", self.config.model, torch.float32, 0).to(self.device)
+        return RewardModelJudge(RewardModel(model, self.encoder, Meter(), self.config.execution.forward_batch))
+
+
+def parameter_count(model: torch.nn.Module) -> int:
+    return sum(p.numel() for p in model.parameters())
+
+
+def load_llm_judge(config: Config, prompt_role: str, completion_role: str, device: torch.device) -> LLMJudge:
+    """The judging language model named by ``judge.path``; ModelError if it cannot be loaded."""
+    from dataclasses import replace
+
+    settings = replace(config.model, path=config.judge.path, revision="")
+    from transformers import AutoTokenizer
+
+    from benchmark.loading import _from_pretrained
+
+    tokenizer = _from_pretrained(AutoTokenizer, config.judge.path, settings)
+    model = load_causal_lm(config.judge.path, settings, getattr(torch, config.model.dtype)).to(device)
+    return LLMJudge(model, tokenizer, prompt_role, completion_role, config.execution.forward_batch)
+
+
+def judge_kind(config: Config, has_gold: bool) -> str:
+    """Resolve ``judge.kind = auto``; DataError if the gold score is asked for where there is none."""
+    if config.judge.kind == "auto":
+        return "gold" if has_gold else "reward_model"
+    if config.judge.kind == "gold" and not has_gold:
+        raise DataError("judge.kind = gold, but only the bundled rows have a gold score. "
+                        "Use --set judge.kind=reward_model or judge.kind=llm.")
+    return config.judge.kind
+
+
+def prepare(folder: Path, config: Config, task: str, data: Any, seed: int, report: Report) -> Prepared:
+    """Build the preparation in ``folder``.
+
+    Args:
+        data: the task's :class:`tasks.examples.TaskData`.
+        report: told the stage and the share of it that is done.
+
+    Raises:
+        BenchmarkError: the model cannot be loaded, too few rows, or a loss that is not finite.
+    """
+    from tasks import get_task
+
+    started = time.monotonic()
+    adapter, device = get_task(task), device_of(config.execution)
+    kind = judge_kind(config, data.gold is not None)
+    part = folder.with_name(f"{folder.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+
+    report("tokenizer", 0.0)
+    if config.model.path:
+        tokenizer = load_tokenizer(config.model)
+        model = load_causal_lm(config.model.path, config.model, getattr(torch, config.model.dtype))
+    else:
+        tokenizer = train_tokenizer(tokenizer_texts(data.demonstrations, adapter.cue), config.model.vocabulary)
+        limit = config.decoding.max_prompt_tokens + config.decoding.max_new_tokens
+        model = tiny_llama(config.model, tokenizer, limit, seed)
+    tokenizer.save_pretrained(part / "tokenizer")
+    encoder = Encoder(tokenizer, adapter.cue, adapter.truncation, config.decoding)
+    rows = Rows.of(data, encoder, config)
+
+    model, sft_loss = _sft(model, encoder, rows, config, seed, device, lambda done: report("SFT", done))
+    model.save_pretrained(part / "policy")
+    reward, reward_info = _reward(part, encoder, rows, config, seed, device,
+                                  lambda done: report("reward model", done))
+    reward.save_pretrained(part / "reward")
+    judge_info: dict[str, Any] = {"kind": kind}
+    if kind == "reward_model":
+        judge_info |= _judge(part, encoder, rows, config, seed, device, lambda done: report("judge", done))
+    info = {
+        "task": task, "seed": seed, "key": folder.name.rsplit("__", 1)[-1], "model": Path(config.model.path).name,
+        "model_revision": revision_of(config.model), "task_version": data.version, "source": data.source, "revision": data.revision,
+        "rows": {"read": data.rows.read, "used": data.rows.used, "rejected": dict(data.rows.rejected)},
+        "prompts": {split: len(prompts) for split, prompts in rows.prompts.items()}, "pairs": len(rows.train_pairs),
+        "long_prompts": rows.long, "parameters": parameter_count(model), "sft_loss": sft_loss, "judge": judge_info,
+        "special_tokens": {"bos": tokenizer.bos_token_id, "eos": encoder.eos, "pad": encoder.pad}, **reward_info,
+    }
+    del model, reward
+    write_json(part / "data.json", {"prompts": rows.prompts, "pairs": rows.train_pairs})
+    report("evaluation of the start", 0.0)
+    write_json(part / "preparation.json", info | {"seconds": time.monotonic() - started})
+    evaluate_start(part, config, task, seed)
+    shutil.rmtree(folder, ignore_errors=True)
+    part.rename(folder)
+    return Prepared(folder, config, task)
+
+
+def evaluate_start(folder: Path, config: Config, task: str, seed: int) -> None:
+    """Evaluate π₀ on both splits and keep the result, from which every run's curve starts."""
+    from benchmark.evaluation import Evaluator, save_baseline
+
+    prepared, meter = Prepared(folder, config, task), Meter()
+    policy = prepared.policy(meter, seed)
+    reward = prepared.reward(meter, seed)
+    evaluator = Evaluator(prepared, reward.state(), seed)
+    save_baseline(folder / "baseline.json",
+                  {split: evaluator.evaluate(policy, reward, split) for split in ("validation", "test")})
+
+
+@dataclass
+class Rows:
+    """The rows of a task, over-long prompts dealt with as the configuration says."""
+
+    demonstrations: list[tuple[str, str]]
+    train_pairs: list[Pair]
+    held_out_pairs: list[Pair]
+    scored: list[Scored]
+    prompts: dict[str, list[dict[str, str]]]
+    long: int
+
+    @staticmethod
+    def of(data: Any, encoder: Encoder, config: Config) -> Rows:
+        """Raises DataError if a split has no prompt, or training has no pair."""
+        fits: dict[str, bool] = {}
+
+        def keep(prompt: str) -> bool:
+            if prompt not in fits:
+                fits[prompt] = encoder.fits(prompt)
+            return fits[prompt] or config.decoding.long_prompts == "truncate"
+
+        def pairs(*splits: str) -> list[Pair]:
+            return [(e.prompt, e.chosen, e.rejected) for s in splits for e in data.preferences[s] if keep(e.prompt)]
+
+        rows = Rows(
+            [(p, c) for p, c in data.demonstrations if keep(p)], pairs("train"), pairs("validation", "test"),
+            [(e.prompt, e.completion, e.score) for e in data.scored.get("train", ()) if keep(e.prompt)],
+            {split: [asdict(p) for p in prompts if keep(p.text)] for split, prompts in data.prompts.items()}, 0,
+        )
+        rows.long = sum(not ok for ok in fits.values())
+        empty = [split for split, prompts in rows.prompts.items() if not prompts]
+        if empty or not rows.train_pairs or not rows.held_out_pairs or not rows.demonstrations:
+            what = f"no prompt in {', '.join(empty)}" if empty else "no preference pair or demonstration"
+            raise DataError(
+                f"{data.task} ({data.source}): {what} is left after reading {data.rows.read} rows "
+                f"({rows.long} prompts over decoding.max_prompt_tokens = {config.decoding.max_prompt_tokens}, "
+                f"long_prompts = {config.decoding.long_prompts}). Give more rows, or raise the limit.")
+        return rows
+
+
+def _sft(model: torch.nn.Module, encoder: Encoder, rows: Rows, config: Config, seed: object, device: torch.device,
+         report: Callable[[float], None]) -> tuple[torch.nn.Module, float]:
+    """Return the model after SFT (adapters merged) and its final loss in nats per token."""
+    settings = config.sft
+    lora = settings.parameters == "lora"
+    if lora:
+        model = add_adapter(model, config.adapter, config.adapter.dropout, "sft", seed)
+    policy = Policy(model.to(device), encoder, Meter(), config.execution.forward_batch)
+    model.train()
+    steps = step_count(settings, len(rows.demonstrations))
+    loss = train_sft(policy, rows.demonstrations, steps, settings.batch, settings.lr, config.execution.backward_batch,
+                     seed, report)
+    model.eval()
+    return (model.merge_and_unload() if lora else model), loss
+
+
+def _reward(part: Path, encoder: Encoder, rows: Rows, config: Config, seed: object, device: torch.device,
+            report: Callable[[float], None]) -> tuple[torch.nn.Module, dict[str, float]]:
+    """Train r₀ from π₀'s weights; return it (adapters merged) with its loss and its accuracy on held-out pairs."""
+    settings = config.reward_model
+    model = load_scalar_model(part / "policy", config.model, getattr(torch, config.model.dtype), seed)
+    lora = settings.parameters == "lora"
+    if lora:
+        model = add_adapter(model, config.adapter, config.adapter.dropout, "reward_model", seed)
+        model.base_model.model.score.requires_grad_(True)
+    reward = RewardModel(model.to(device), encoder, Meter(), config.execution.forward_batch)
+    model.train()
+    steps = step_count(settings, len(rows.train_pairs))
+    loss = train_reward(reward, rows.train_pairs, rows.scored, steps, settings.batch, settings.lr,
+                        settings.score_weight, config.execution.backward_batch, seed, report)
+    model.eval()
+    info = {"reward_loss": loss, "reward_accuracy": accuracy(reward, rows.held_out_pairs),
+            "held_out_pairs": len(rows.held_out_pairs)}
+    return (model.merge_and_unload() if lora else model), info
+
+
+def _judge(part: Path, encoder: Encoder, rows: Rows, config: Config, seed: object, device: torch.device,
+           report: Callable[[float], None]) -> dict[str, float]:
+    """Train and save the judging reward model on all preference data, held-out pairs included.
+
+    At tiny size it is a wider Llama of its own, trained on language first; with ``model.path`` it starts from π₀.
+    """
+    steps = config.judge.steps
+    if config.model.path:
+        start = part / "policy"
+    else:
+        limit = config.decoding.max_prompt_tokens + config.decoding.max_new_tokens
+        model = tiny_llama(config.model, encoder.tokenizer, limit, ("judge", seed), config.judge.scale).to(device)
+        policy = Policy(model, encoder, Meter(), config.execution.forward_batch)
+        train_sft(policy, rows.demonstrations, steps, config.sft.batch, config.sft.lr, config.execution.backward_batch,
+                  ("judge", seed), lambda done: report(done / 2))
+        start = part / "judge"
+        model.save_pretrained(start)
+    model = load_scalar_model(start, config.model, torch.float32, ("judge", seed)).to(device)
+    judge = RewardModel(model, encoder, Meter(), config.execution.forward_batch)
+    pairs = rows.train_pairs + rows.held_out_pairs
+    loss = train_reward(judge, pairs, rows.scored, steps, config.reward_model.batch, config.reward_model.lr,
+                        config.reward_model.score_weight, config.execution.backward_batch, ("judge", seed),
+                        lambda done: report(0.5 + done / 2))
+    model.save_pretrained(part / "judge")
+    return {"loss": loss, "accuracy_seen": accuracy(judge, rows.held_out_pairs)}

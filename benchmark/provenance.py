@@ -1,0 +1,70 @@
+"""Where a result comes from: versions, hardware, commit. No host or user name, no path, no environment variable."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("torch", "transformers", "tokenizers", "peft", "accelerate", "datasets", "evaluate", "safetensors", "numpy",
+            "scipy", "sacrebleu", "rouge-score")
+
+
+def packages() -> dict[str, str]:
+    """Installed versions of the packages that a result depends on."""
+    return {name: _version(name) for name in PACKAGES}
+
+
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def commit() -> tuple[str | None, bool | None]:
+    """The commit of the checkout this code runs from and whether tracked files differ from it; None outside one."""
+    root = Path(__file__).resolve().parent.parent
+    if not (root / ".git").exists():
+        return None, None
+    try:
+        run = lambda *words: subprocess.run(  # noqa: E731
+            ["git", *words], cwd=root, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+        return run("rev-parse", "HEAD"), bool(run("status", "--porcelain", "--untracked-files=no"))
+    except (OSError, subprocess.SubprocessError):
+        return None, None
+
+
+def cpu_name() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass  # not Linux: the generic name will do
+    return platform.processor() or platform.machine()
+
+
+def environment(device: str, threads: int, workers: int) -> dict[str, Any]:
+    """The content of ``environment.json``, less what the preparation knows."""
+    import torch
+
+    revision, dirty = commit()
+    cuda = device.startswith("cuda")
+    try:
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    except (ValueError, OSError, AttributeError):
+        memory = None
+    return {
+        "commit": revision, "dirty": dirty, "python": sys.version.split()[0], "packages": packages(),
+        "platform": f"{platform.system()} {platform.machine()}",
+        "hardware": {
+            "cpu": cpu_name(), "cores": os.cpu_count(), "memory_gib": round(memory, 1) if memory else None,
+            "gpu": torch.cuda.get_device_name(device) if cuda else None,
+        },
+        "cuda": torch.version.cuda if cuda else None, "device": device, "threads": threads, "workers": workers,
+    }

@@ -1,0 +1,90 @@
+"""Tables, plots and a page from run directories: a pure function from files to files.
+
+The same run directories give the same bytes: no clock, no absolute path and no machine name enters an output.
+Nothing heavy is imported until ``report`` is called.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class ReportResult:
+    """What ``report`` did.
+
+    Attributes:
+        folder: ``<out>/report``.
+        written: every file written, in the order of writing.
+        used: number of finished runs in the tables (diverged ones included).
+        ignored: number of run directories left out (unfinished, failed or not selected).
+        failed: ``"directory: message"`` of each failed run.
+        cautions: what a reader must know before comparing (reduced protocol, starts that differ, …).
+        summary: plain-text table for a terminal, one block a task.
+    """
+
+    folder: Path
+    written: tuple[Path, ...]
+    used: int
+    ignored: int
+    failed: tuple[str, ...]
+    cautions: tuple[str, ...]
+    summary: str
+
+
+def report(
+    out: Path,
+    *,
+    method_order: Sequence[str] = (),
+    task_titles: Mapping[str, str] | None = None,
+    only: Sequence[str] | None = None,
+) -> ReportResult:
+    """Write ``<out>/report/`` from the run directories in ``out``.
+
+    Args:
+        out: folder of run directories.
+        method_order: registry names in the order of the table rows; others follow alphabetically.
+        task_titles: task name → title for headings, in the order of the tasks; without it the known titles (else
+            the names), alphabetically.
+        only: names of the finished run directories to use; other finished ones are counted as "not selected", so
+            that results of several settings can lie in one folder.
+
+    Raises:
+        BenchmarkError: no finished run, a file that cannot be read, or runs that must not share a table (another
+            protocol version, budget, data or profile; the same method and seed twice). Nothing is written then.
+    """
+    from benchmark.reporting import formats, page, plots, reader, tables
+
+    results = reader.read(Path(out), method_order=method_order, task_titles=task_titles, only=only)
+    built = [tables.build(results, task) for task in results.tasks]
+    folder = Path(out) / "report"
+    folder.mkdir(exist_ok=True)
+    # A task or plot of an earlier report must not stand beside the new ones as if it were current.
+    for pattern in ("table_*.*", "reward_vs_*.*", "overview.*", "report.md"):
+        for stale in sorted(folder.glob(pattern)):
+            stale.unlink()
+
+    written: list[Path] = []
+
+    def write(name: str, text: str) -> None:
+        path = folder / name
+        path.write_text(text, encoding="utf-8", newline="\n")
+        written.append(path)
+
+    for table in built:
+        write(f"table_{table.task}.csv", formats.to_csv(table))
+        write(f"table_{table.task}.md", formats.to_markdown(table))
+        write(f"table_{table.task}.tex", formats.to_latex(table))
+    written += plots.write_all(results, folder)
+    write("report.md", page.render(results, built))
+    return ReportResult(
+        folder=folder,
+        written=tuple(written),
+        used=len(results.runs),
+        ignored=len(results.ignored),
+        failed=tuple(f"{i.name}: {i.message}" for i in results.ignored if i.reason == "failed"),
+        cautions=tuple(results.cautions()),
+        summary=formats.to_text(built, results),
+    )

@@ -1,0 +1,152 @@
+"""A table of ``tables`` written down: CSV, Markdown, LaTeX (booktabs) and plain text for a terminal."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+
+from benchmark.reporting import escape, style
+from benchmark.reporting.reader import Results
+from benchmark.reporting.tables import GROUPS, Cell, Column, Row, Table
+
+# Shrinks what is wider than the line and leaves the rest at its size.
+_SHRINK = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"
+
+
+def figure(value: float | None, column: Column, lost: bool = False) -> str:
+    """One number as a table shows it, or the word that stands for it."""
+    if value is None:
+        return "diverged" if lost else "n/a"
+    text = f"{value:+,.{column.digits}f}" if column.signed else f"{value:,.{column.digits}f}"
+    # A value that rounds to zero has no sign to show.
+    return text.lstrip("+-") if not any(c in "123456789" for c in text) else text
+
+
+def cell_text(cell: Cell, column: Column) -> str:
+    """A cell in words: ``+0.410 ±0.042 [+0.380 +0.440]`` or ``-3.290 → -1.100``."""
+    if cell.word:
+        text = cell.word
+        if column.seeds and not all(cell.lost) and len(cell.values) > 1:
+            text += f" [{_seed_list(cell, column)}]"
+    else:
+        text = figure(cell.mean, column)
+        if column.seeds and len(cell.values) > 1:
+            text += f" ±{cell.sd:.{column.digits}f} [{_seed_list(cell, column)}]"
+    if column.start is not None:
+        text = f"{figure(cell.start, column)} → {text}"
+    return text
+
+
+def _seed_list(cell: Cell, column: Column) -> str:
+    return " ".join(figure(v, column, gone) for v, gone in zip(cell.values, cell.lost, strict=True))
+
+
+def _exact(value: float | None) -> str:
+    # Rounded first: the last bits of a mean depend on the machine, and would be all there is of a zero.
+    return "" if value is None else f"{round(value, 10) + 0.0:.10g}"
+
+
+def to_csv(table: Table) -> str:
+    """One row a method, plain numbers to 10 digits; a reading that has no number holds its word."""
+    header = ["task", "method", "n [runs]", "diverged [runs]", "seeds"]
+    for c in table.columns:
+        unit = f" [{c.unit}]"
+        header += [f"{c.key}_pi0{unit}"] if c.start else []
+        header += [f"{c.key}_at [{c.at_unit}]"] if c.at is not None else []
+        header += [f"{c.key}{unit}", f"{c.key}_sd{unit}", f"{c.key}_seeds{unit}"]
+    header += ["profile", "protocol note", "warnings"]
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(header)
+    for row in table.rows:
+        line = [table.task, row.method, len(row.seeds), row.diverged, " ".join(map(str, row.seeds))]
+        for c in table.columns:
+            cell = row.cells[c.key]
+            line += [_exact(cell.start)] if c.start else []
+            line += [_exact(c.at)] if c.at is not None else []
+            each = " ".join(
+                _exact(v) or ("diverged" if gone else "n/a") for v, gone in zip(cell.values, cell.lost, strict=True)
+            )
+            line += [cell.word or _exact(cell.mean), "" if cell.word else _exact(cell.sd), each]
+        line += [table.profile, table.reduced, "; ".join(row.warnings)]
+        writer.writerow(line)
+    return out.getvalue()
+
+
+def to_markdown(table: Table, heading: str = "##") -> str:
+    """Three blocks under a heading; every text is escaped."""
+    lines = [f"{heading} {escape.markdown(table.title)}", ""]
+    if table.reduced:
+        lines += [f"**{table.reduced[0].upper()}{table.reduced[1:]}.**", ""]
+    for group, columns in table.groups():
+        lines += [f"{GROUPS[group]}:", ""]
+        header = ["method", *[f"{c.title} [{c.unit}]" for c in columns], "n [runs]"]
+        lines.append("| " + " | ".join(escape.markdown(h) for h in header) + " |")
+        lines.append("|" + "|".join([":---", *["---:"] * (len(columns) + 1)]) + "|")
+        for row in table.rows:
+            name = escape.markdown(style.label(row.method))
+            name += f"<sup>{','.join(row.marks)}</sup>" if row.marks else ""
+            cells = [escape.markdown(cell_text(row.cells[c.key], c)) for c in columns]
+            lines.append("| " + " | ".join([name, *cells, row.n]) + " |")
+        lines.append("")
+    lines += [escape.markdown(note) for note in table.notes]
+    if table.footnotes:
+        lines.append("")
+        lines += [f"- <sup>{mark}</sup> {escape.markdown(text)}" for mark, text in table.footnotes.items()]
+    return "\n".join(lines) + "\n"
+
+
+def to_latex(table: Table) -> str:
+    """A ``table*`` of booktabs tabulars; needs ``\\usepackage{booktabs,graphicx}`` and utf8 input."""
+    caption = [f"{table.title}, profile {table.profile}.", *table.notes]
+    if table.reduced:
+        caption.insert(1, f"{table.reduced[0].upper()}{table.reduced[1:]}.")
+    lines = [r"% needs \usepackage{booktabs,graphicx}", r"\begin{table*}", r"\centering", r"\footnotesize"]
+    lines.append(rf"\caption{{{escape.latex(' '.join(caption))}}}")
+    for group, columns in table.groups():
+        lines += [rf"\par\medskip {escape.latex(GROUPS[group])}\par\smallskip", _SHRINK]
+        lines += [rf"\begin{{tabular}}{{l{'r' * (len(columns) + 1)}}}", r"\toprule"]
+        lines.append(" & ".join(["method", *[escape.latex(c.title) for c in columns], "n"]) + r" \\")
+        lines.append(" & ".join(["", *[escape.latex(f"[{c.unit}]") for c in columns], "{[}runs{]}"]) + r" \\")
+        lines.append(r"\midrule")
+        for row in table.rows:
+            name = escape.latex(style.label(row.method))
+            name += rf"\textsuperscript{{{','.join(row.marks)}}}" if row.marks else ""
+            cells = [_latex_number(cell_text(row.cells[c.key], c)) for c in columns]
+            lines.append(" & ".join([name, *cells, escape.latex(row.n)]) + r" \\")
+        lines += [r"\bottomrule", r"\end{tabular}}"]
+    for mark, text in table.footnotes.items():
+        lines.append(rf"\par\textsuperscript{{{mark}}} {escape.latex(text)}")
+    return "\n".join([*lines, r"\end{table*}"]) + "\n"
+
+
+def _latex_number(text: str) -> str:
+    return escape.latex(text.replace("-", "−"))
+
+
+def to_text(tables: Sequence[Table], results: Results) -> str:
+    """The short table for a terminal: reward increase, judge, time, tokens and n, a block a task."""
+    lines = []
+    for table in tables:
+        lines.append(f"{table.title} · profile {table.profile} · budget {results.budget(table.task)}")
+        if table.reduced:
+            lines.append(f"  {table.reduced}")
+        keys = ["reward_increase", "gold_change", "win_rate_change", "kl", "seconds", "forward_tokens"]
+        columns = [c for k in keys for c in table.columns if c.key == k]
+        body = [["method", *[f"{c.title} [{c.unit}]" for c in columns], "n"]]
+        for row in table.rows:
+            body.append([style.label(row.method), *[cell_text(row.cells[c.key], c) for c in columns], row.n])
+        widths = [max(len(line[i]) for line in body) for i in range(len(body[0]))]
+        for line in body:
+            cells = [line[0].ljust(widths[0]), *[t.rjust(w) for t, w in zip(line[1:], widths[1:], strict=True)]]
+            lines.append("  " + "  ".join(cells).rstrip())
+        lines += [f"  {style.label(row.method)}: {w}" for row in table.rows for w in _without_name(row)]
+        lines.append("")
+    lines.append(results.counts() + ".")
+    return "\n".join(lines) + "\n"
+
+
+def _without_name(row: Row) -> list[str]:
+    prefix = f"{style.label(row.method)}, "
+    return [w.removeprefix(prefix) for w in row.warnings]

@@ -1,0 +1,127 @@
+"""``report.md``: what was run, tables, plots, sample completions, provenance, and what is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from benchmark.reporting import escape, formats, style
+from benchmark.reporting.reader import Results
+from benchmark.reporting.runs import Run, number
+from benchmark.reporting.tables import Table
+
+SAMPLE_PROMPTS = 3
+SAMPLE_CHARACTERS = 600
+
+
+def render(results: Results, tables: Sequence[Table]) -> str:
+    """The page as Markdown; plots are linked by file name, so that the folder can be moved."""
+    lines = ["# Reward under one budget: results", ""]
+    if words := results.reduced():
+        lines += [f"**{words[0].upper()}{words[1:]}.**", ""]
+    lines += _what_was_run(results)
+    lines += ["![Overview of all tasks](overview.png)", ""]
+    for table in tables:
+        lines += [formats.to_markdown(table).rstrip("\n"), ""]
+        for name, words in (
+            ("reward_vs_time", "Reward against optimisation time"),
+            ("reward_vs_compute", "Reward against compute"),
+            ("reward_vs_kl", "Reward against KL, the price paid"),
+        ):
+            lines += [f"![{words}: {escape.markdown(table.title)}]({name}_{table.task}.png)", ""]
+        lines += [f"The same table: [CSV](table_{table.task}.csv), [LaTeX](table_{table.task}.tex).", ""]
+        lines += _samples(results, table.task)
+    lines += _missing(results)
+    lines += _provenance(results)
+    return "\n".join(lines).rstrip("\n") + "\n"
+
+
+def _what_was_run(results: Results) -> list[str]:
+    methods = ", ".join(escape.markdown(style.label(m)) for m in results.methods)
+    lines = [
+        "Every method of a task starts from the same policy π₀ and reward model r₀, sees the same prompts in the "
+        + "same order, and stops at the same budget. Reward is the score of the frozen r₀.",
+        "",
+        f"- Methods: {methods}",
+    ]
+    for task in results.tasks:
+        seeds = ", ".join(str(s) for s in sorted({r.seed for r in results.of(task)}))
+        lines.append(
+            f"- {escape.markdown(results.title(task))}: profile {escape.markdown(results.profile(task))}, "
+            f"budget {escape.markdown(results.budget(task))} a run, seeds {seeds}, "
+            f"data {escape.markdown(results.data(task))}"
+        )
+    lines.append(f"- {results.counts()}")
+    lines += [f"- {escape.markdown(note)}" for note in results.cautions()]
+    return [*lines, ""]
+
+
+def _samples(results: Results, task: str) -> list[str]:
+    """Completions of every method for the first prompts of one seed, side by side, as literal text."""
+    by_seed: dict[int, list[Run]] = {}
+    for run in results.of(task):
+        if run.samples:
+            by_seed.setdefault(run.seed, []).append(run)
+    if not by_seed:
+        return []
+    seed, runs = max(by_seed.items(), key=lambda item: (len(item[1]), -item[0]))
+    lines = [f"### Sample completions: {escape.markdown(results.title(task))} (test prompts, seed {seed})", ""]
+    for sample in runs[0].samples[:SAMPLE_PROMPTS]:
+        prompt = sample.get("prompt")
+        lines += ["| | text | reward [r₀ score] |", "|:---|:---|---:|", _line("prompt", prompt, None, bold=True)]
+        lines.append(_line("reference", sample.get("reference"), None))
+        lines.append(_line("π₀", sample.get("base"), sample.get("base_reward")))
+        for run in runs:
+            own = next((s for s in run.samples if s.get("prompt") == prompt), None)
+            if own is not None:
+                lines.append(_line(style.label(run.method), own.get("completion"), own.get("reward")))
+        lines.append("")
+    return lines
+
+
+def _line(who: str, text: Any, reward: Any, bold: bool = False) -> str:
+    shown = "" if text is None else escape.markdown(str(text), SAMPLE_CHARACTERS)
+    name = f"**{escape.markdown(who)}**" if bold else escape.markdown(who)
+    value = number(reward)
+    return f"| {name} | {shown or '(empty)'} | {'' if value is None else f'{value:+.3f}'} |"
+
+
+def _missing(results: Results) -> list[str]:
+    missing = results.missing()
+    lines = ["## What is missing", ""]
+    if not missing and not results.ignored:
+        return [*lines, "Nothing: every method of this folder has every seed on every task.", ""]
+    lines += [f"- {escape.markdown(cell)}: no finished run" for cell in missing]
+    for run in results.ignored:
+        message = f": {escape.markdown(run.message, 300)}" if run.message else ""
+        lines.append(f"- ignored {escape.markdown(run.name)} ({run.reason}){message}")
+    diverged = [r.name for r in results.runs if r.diverged]
+    lines += [f"- diverged {escape.markdown(name)}: its outcome is the word, not a number" for name in diverged]
+    return [*lines, ""]
+
+
+def _provenance(results: Results) -> list[str]:
+    packages: dict[str, set[str]] = {}
+    for run in results.runs:
+        versions = {"python": run.environment.get("python"), **(run.environment.get("packages") or {})}
+        for name, version in versions.items():
+            packages.setdefault(str(name), set()).add(str(version))
+    listed = ", ".join(f"{n} {'/'.join(sorted(v))}" for n, v in sorted(packages.items()))
+
+    def each(name: str) -> str:
+        return escape.markdown(", ".join(sorted({str(r.environment.get(name, "unknown")) for r in results.runs})))
+
+    return [
+        "## Provenance",
+        "",
+        f"- Protocol: {escape.markdown(str(results.runs[0].identity.get('protocol')))}",
+        f"- Commit: {escape.markdown(', '.join(results.commits()))}",
+        *[f"- Hardware: {escape.markdown(h)}" for h in results.hardware()],
+        f"- Device: {each('device')}",
+        f"- Threads: {each('threads')}; runs at the same time: {each('workers')}",
+        f"- Packages: {escape.markdown(listed)}",
+        "",
+        "Run directories used:",
+        "",
+        *[f"- {escape.markdown(r.name)}" for task in results.tasks for r in results.of(task)],
+    ]

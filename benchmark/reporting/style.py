@@ -1,0 +1,129 @@
+"""How a method looks, wherever it appears: one colour, one marker, one line style; and the words for units.
+
+Colours are the colour-blind safe set of Okabe and Ito (2008), "Color Universal Design"; markers and line styles tell
+the methods apart in black and white too. Zeroth-order methods are dashed, first-order ones are not, ZOPrO excepted: it
+is the method under test and gets the heaviest line.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Look:
+    """Colour (hex), marker and dash pattern as matplotlib names them, line width in points."""
+
+    colour: str
+    marker: str
+    line: str | tuple[int, tuple[float, ...]] = "-"
+    width: float = 2.0
+
+
+PALETTE: dict[str, Look] = {
+    "zopro": Look("#D55E00", "o", "-", 2.8),
+    "rloo": Look("#0072B2", "s"),
+    "ppo": Look("#009E73", "^"),
+    "online-dpo": Look("#E69F00", "D"),
+    "dpo": Look("#56B4E9", "v"),
+    "mezo": Look("#CC79A7", "P", (0, (4, 1.5))),
+    "mezo-dpo": Look("#4D4D4D", "X", (0, (4, 1.5, 1, 1.5))),
+}
+
+# For methods that join later: darker and lighter relatives of the set above, dotted so that they cannot be taken for
+# one of the seven.
+FURTHER: tuple[Look, ...] = tuple(
+    Look(colour, marker, (0, (1.2, 1.2)))
+    for colour, marker in (
+        ("#882255", "<"),
+        ("#332288", ">"),
+        ("#117733", "h"),
+        ("#999933", "p"),
+        ("#44AA99", "*"),
+        ("#661100", "d"),
+        ("#6699CC", "8"),
+        ("#AA4499", "H"),
+    )
+)
+
+LABELS = {
+    "zopro": "ZOPrO",
+    "rloo": "RLOO",
+    "ppo": "PPO",
+    "online-dpo": "Online DPO",
+    "dpo": "DPO",
+    "mezo": "MeZO",
+    "mezo-dpo": "MeZO-DPO",
+}
+
+TASK_TITLES = {
+    "summarize-from-feedback": "Summarize-from-Feedback",
+    "wmt20-mlqe": "WMT20 MLQE en-de",
+    "hh-rlhf": "HH-RLHF",
+}
+
+BUDGETS = {
+    "forward_tokens": "forward tokens",
+    "seconds": "seconds",
+    "completions": "completions",
+    "updates": "updates",
+}
+
+JUDGES = {"gold": ("gold score", "0–1"), "win_rate": ("win rate against π₀", "0–1")}
+
+INK, MUTED, GRID = "#222222", "#666666", "#E3E3E3"
+
+# Fixed here so that a user's matplotlibrc cannot change a figure.
+RC = {
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 10,
+    "text.parse_math": False,
+    "text.color": INK,
+    "axes.edgecolor": "#999999",
+    "axes.labelcolor": INK,
+    "axes.linewidth": 0.8,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlelocation": "left",
+    "axes.unicode_minus": True,
+    "grid.color": GRID,
+    "grid.linewidth": 0.8,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "legend.frameon": False,
+    "figure.facecolor": "white",
+    "svg.fonttype": "none",
+    "svg.hashsalt": "benchmark",
+}
+
+
+def key(name: str) -> str:
+    """Name in the spelling of the tables above."""
+    return name.lower().replace("_", "-")
+
+
+def label(method: str) -> str:
+    """Method name as people write it; the registry name where none is known."""
+    return LABELS.get(key(method), method)
+
+
+def looks(methods: Sequence[str]) -> dict[str, Look]:
+    """A look for every method; the same name gets the same look in every report.
+
+    Unknown names are placed by a checksum of the name; only when two of them meet on one place does the later one, by
+    alphabet, move on to the next.
+    """
+    chosen = {m: PALETTE[key(m)] for m in methods if key(m) in PALETTE}
+    taken: set[int] = set()
+    for method in sorted(set(methods) - set(chosen)):
+        place = zlib.crc32(key(method).encode()) % len(FURTHER)
+        while place in taken and len(taken) < len(FURTHER):
+            place = (place + 1) % len(FURTHER)
+        taken.add(place)
+        chosen[method] = FURTHER[place]
+    return chosen

@@ -1,0 +1,222 @@
+"""One run: iterations of policy optimisation and reward-model refinement under one budget."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from baselines.context import Context, Progress
+from baselines.registry import get_method
+from benchmark import provenance
+from benchmark.budget import Meter, PeakMemory
+from benchmark.errors import RunError
+from benchmark.evaluation import Evaluation, Evaluator, load_baseline
+from benchmark.models import State
+from benchmark.plan import Run
+from benchmark.preparation import Prepared
+from benchmark.rollout import PromptStream, Sampler
+from benchmark.store import RunStore
+from benchmark.training import refine_reward
+
+Report = Callable[[dict[str, Any]], None]
+
+
+@dataclass
+class Slice:
+    """Answers, after every update, how far the budget of a run and of its current iteration is spent."""
+
+    limit: float
+    kind: str
+    iterations: int
+    meter: Meter
+
+    @property
+    def spent(self) -> float:
+        return self.meter.spent()[self.kind]
+
+    def progress(self, iteration: int) -> Progress:
+        share = self.spent / self.limit
+        return Progress(min(1.0, share), min(1.0, max(0.0, share * self.iterations - iteration)))
+
+    def over(self, iteration: int) -> bool:
+        """Whether the slice of ``iteration`` is used up; the last slice ends exactly at the limit."""
+        end = self.limit if iteration + 1 == self.iterations else self.limit * (iteration + 1) / self.iterations
+        return self.spent >= end
+
+
+class Execution:
+    """A run in progress: its models, method, meter and store."""
+
+    def __init__(self, run: Run, prepared: Prepared, store: RunStore, report: Report,
+                 meter: Meter | None = None) -> None:
+        config, device = run.config, prepared.device
+        cuda = device.type == "cuda"
+        self.run, self.prepared, self.store, self.report = run, prepared, store, report
+        self.meter = meter or Meter(synchronize=torch.cuda.synchronize if cuda else lambda: None)
+        self.memory = PeakMemory(cuda)
+        self.peaks: dict[str, float] = {}
+        self.policy = prepared.policy(self.meter, run.seed)
+        self.reward = prepared.reward(self.meter, run.seed, policy=self.policy)
+        initial = self.reward.state()
+        self.baseline = load_baseline(prepared.folder / "baseline.json")
+        self.evaluator = Evaluator(prepared, initial, run.seed, self.baseline)
+        bodies = [prompt["text"] for prompt in prepared.data["prompts"]["train"]]
+        stream = lambda name: PromptStream(bodies, prepared.encoder, name, run.seed)  # noqa: E731
+        sampler = Sampler(self.policy, self.reward, stream("prompts"), config.decoding.temperature, "rollout", run.seed)
+        self.refinement_prompts = stream("refinement prompts")
+        context = Context(
+            self.policy, sampler, lambda: prepared.reward(self.meter, run.seed, "critic", self.policy),
+            prepared.data["pairs"], config.loop.sequences_per_update, config.decoding.temperature, run.seed,
+        )
+        method = get_method(run.method)
+        objective_settings, estimator_settings = method.hyperparameters(config.methods.get(run.method, {}))
+        objective, estimator = method.classes()
+        with self.meter.ledger("rollout"):  # what only this method needs (PPO's critic) is charged to it
+            self.objective = objective(context, objective_settings)
+        self.estimator = estimator({**self.policy.parameters, **self.objective.parameters}, estimator_settings,
+                                   run.seed, config.execution.backward_batch)
+        self.slice = Slice(run.budget.limit, run.budget.kind, config.loop.iterations, self.meter)
+        self.evaluated = 0  # evaluation points passed, of config.evaluation.points
+        self.latest: Evaluation = self.baseline["validation"]
+        self.final: Evaluation = self.baseline["test"]
+
+    def execute(self) -> dict[str, Any]:
+        """Spend the budget; return the summary (not yet written)."""
+        loop = self.run.config.loop
+        self._record("validation", 0.0, self.baseline["validation"], 0)
+        self._record("test", 0.0, self.baseline["test"], 0)
+        self._save(0)
+        status, warnings = "done", []
+        try:
+            for iteration in range(loop.iterations):
+                self._optimise(iteration)
+                if loop.refine_pairs:
+                    with self.meter.ledger("refine"):
+                        self._refine(iteration)
+                self._save(iteration + 1)
+        except RunError as error:
+            if not str(error).startswith("diverged"):
+                raise
+            status, warnings = "diverged", [str(error)]
+        return self._summary(status, warnings)
+
+    def _optimise(self, iteration: int) -> None:
+        """Policy optimisation until this iteration's slice of the budget is spent."""
+        if self.slice.over(iteration):  # one update may overshoot more than a whole slice of a small budget
+            return
+        self.estimator.begin_iteration(iteration, self.store)
+        self.memory.start()
+        while not self.slice.over(iteration):
+            with self.meter.ledger("rollout"):
+                batch = self.objective.collect()
+            for _ in range(self.objective.epochs):
+                with self.meter.ledger("update"):
+                    figures = self.estimator.step(self.objective.loss, batch, self.slice.progress(iteration))
+                self.meter.updates += 1
+                self._log_update(iteration, {**batch.info, **figures})
+                self._evaluate_if_due(iteration)
+                if self.slice.over(iteration):
+                    break
+        self._note_peak(iteration)
+
+    def _note_peak(self, iteration: int) -> None:
+        warm = self.run.method == "zopro" and iteration == 0
+        phase = "warm_start" if warm else "optimisation"
+        self.peaks[phase] = max(self.peaks.get(phase, 0.0), self.memory.peak())
+
+    def _evaluate_if_due(self, iteration: int) -> None:
+        points = self.run.config.evaluation.points
+        due = min(points, int(self.slice.progress(0).run * points + 1e-9))
+        if due <= self.evaluated:
+            return
+        self._note_peak(iteration)
+        with self.meter.ledger("evaluate"):
+            evaluation = self.evaluator.evaluate(self.policy, self.reward, "validation")
+        self.evaluated, self.latest = due, evaluation
+        self._record("validation", due / points, evaluation, iteration)
+        if due == points:
+            with self.meter.ledger("evaluate"):
+                final = self.evaluator.evaluate(self.policy, self.reward, "test")
+            self._record("test", 1.0, final, iteration)
+            self.final = final
+        self.memory.start()
+
+    def _record(self, split: str, fraction: float, evaluation: Evaluation, iteration: int) -> None:
+        with self.meter.ledger("log"):
+            self.store.append("curve.jsonl", {
+                "split": split, "fraction": fraction, "update": self.meter.updates, "iteration": iteration,
+                "spent": self.meter.spent(), "ledgers": dict(self.meter.seconds), "metrics": evaluation.metrics})
+
+    def _log_update(self, iteration: int, figures: dict[str, float]) -> None:
+        with self.meter.ledger("log"):
+            spent = self.meter.spent()
+            self.store.append("updates.jsonl", {"update": self.meter.updates, "iteration": iteration, **figures,
+                                                "spent": spent})
+            self.report({"share": min(1.0, spent[self.slice.kind] / self.slice.limit), "stage": f"i{iteration + 1}",
+                         "reward": self.latest.metrics["reward"], "seconds": self.meter.wall_seconds()})
+
+    def _refine(self, iteration: int) -> None:
+        """The judge labels fresh pairs sampled from the policy; the reward model learns from them."""
+        loop, config = self.run.config.loop, self.run.config
+        bodies, prompts = self.refinement_prompts.take(loop.refine_pairs)
+        texts = []
+        for side in "ab":
+            sampled, _ = self.policy.generate(prompts, config.decoding.temperature, "refinement", self.run.seed,
+                                              iteration, side)
+            texts.append(self.prepared.encoder.texts(sampled))
+        preferences = self.evaluator.judge.prefer(bodies, *texts)
+        before = self.reward.state()
+        refine_reward(self.reward, list(zip(bodies, *texts, strict=True)), preferences, loop,
+                      config.execution.backward_batch, (self.run.seed, iteration))
+        if loop.keep_close:
+            after = self.reward.state()
+            self.reward.load_state({name: torch.lerp(after[name], before[name], loop.keep_close) for name in after})
+
+    def _save(self, iteration: int) -> None:
+        with self.meter.ledger("log"):
+            reward: State = self.reward.state()
+            self.store.save_adapters(iteration, self.policy.state(), reward)
+
+    def _summary(self, status: str, warnings: list[str]) -> dict[str, Any]:
+        done = status == "done"
+        initial = {split: evaluation.metrics for split, evaluation in self.baseline.items()}
+        final = {"validation": self.latest.metrics, "test": self.final.metrics} if done else None
+        if done:
+            self._save_samples()
+        spent, kind = self.meter.spent(), self.slice.kind
+        return {
+            "status": status, "run": self.run.identity(), "initial": initial, "final": final,
+            "reward_increase": final["test"]["reward"] - initial["test"]["reward"] if final else None,
+            "spent": spent, "overshoot": {"kind": kind, "amount": max(0.0, spent[kind] - self.slice.limit)},
+            "wall_seconds": self.meter.wall_seconds(), "ledgers": dict(self.meter.seconds),
+            "ledger_tokens": dict(self.meter.tokens), "peak_memory_mib": self.peaks, "warnings": warnings,
+        }
+
+    def _save_samples(self) -> None:
+        rows, base = self.evaluator.rows["test"], self.baseline["test"]
+        for index in range(min(self.run.config.evaluation.samples, len(rows))):
+            self.store.append("samples.jsonl", {
+                "prompt": rows[index]["text"], "reference": rows[index]["reference"],
+                "base": base.completions[index], "base_reward": base.rewards[index],
+                "completion": self.final.completions[index], "reward": self.final.rewards[index]})
+
+
+def execute(run: Run, prepared: Prepared, store: RunStore, report: Report) -> dict[str, Any]:
+    """Execute ``run`` into ``store``; return its summary, which is on disk by then."""
+    info = prepared.info
+    environment = provenance.environment(str(prepared.device), run.config.execution.threads,
+                                         run.config.execution.workers)
+    environment |= {
+        "data": {key: info[key] for key in ("source", "revision", "rows", "prompts", "pairs", "long_prompts")},
+        "model": {"path": info["model"], "revision": info["model_revision"], "parameters": info["parameters"],
+                  "special_tokens": info["special_tokens"]},
+        "preparation": {key: info[key] for key in ("key", "sft_loss", "reward_loss", "reward_accuracy",
+                                                   "held_out_pairs", "judge", "seconds")},
+    }
+    store.start({"run": run.identity(), "config": run.resolved()}, environment)
+    summary = Execution(run, prepared, store, report).execute()
+    store.finish(summary)
+    return summary

@@ -1,0 +1,28 @@
+"""What is learned: one adapter a file. Raw rows in, prompts and preference examples out.
+
+``TASKS`` is the whole table; a name is resolved only when asked for, so listing it imports nothing heavy.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from benchmark.naming import check_name, load
+
+if TYPE_CHECKING:
+    from tasks.adapter import TaskAdapter
+
+TASKS = {
+    "summarize_from_feedback": "tasks.summarize_from_feedback:SummarizeFromFeedback",
+    "wmt20_mlqe": "tasks.wmt20_mlqe:Wmt20Mlqe",
+    "hh_rlhf": "tasks.hh_rlhf:HHRLHF",
+}
+
+
+def get_task(name: str) -> TaskAdapter:
+    """Return a new adapter of the task called ``name``.
+
+    Raises:
+        ConfigError: no such task; names near matches and all tasks.
+    """
+    return load(TASKS[check_name(name, TASKS, "task")])()

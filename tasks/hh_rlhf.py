@@ -1,0 +1,121 @@
+"""HH-RLHF (Bai et al. 2022, arXiv:2204.05862; ``Anthropic/hh-rlhf``): which assistant reply is better.
+
+A row holds two transcripts, ``chosen`` and ``rejected``, that begin alike. They are split at the last
+``"\\n\\nAssistant:"`` of their common beginning: what is before it is the prompt, what follows are the
+replies. A reply ends where its transcript goes on with another turn: the policy writes one turn, so later
+turns (which answer texts that the policy never wrote) are cut, and counted in the notes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from pathlib import Path
+from typing import Any, ClassVar
+
+from tasks.adapter import TaskAdapter, clamped, numbered
+from tasks.bundled import hh_rlhf as world
+from tasks.examples import PreferenceExample, RawRow, RowRejected, text_of
+from tasks.sources import choose_root, read_json_lines
+
+ASSISTANT = "\n\nAssistant:"
+NEXT_TURN = re.compile(r"\n\n(?:Human|Assistant):")
+
+
+def _common(one: str, two: str) -> int:
+    """Return how many characters two texts have in common at their start."""
+    pairs = enumerate(zip(one, two, strict=False))
+    return next((at for at, (first, second) in pairs if first != second), min(len(one), len(two)))
+
+
+class HHRLHF(TaskAdapter):
+    """Multi-turn dialogue; the end of a long prompt matters most."""
+
+    name = "hh_rlhf"
+    title = "HH-RLHF"
+    prompt_role = "Human"
+    completion_role = "Assistant"
+    cue = ASSISTANT
+    truncation = "keep_end"
+    metrics = ()
+    hub_dataset = "Anthropic/hh-rlhf"
+    hub_splits: ClassVar = {"train": "train", "test": "held_out"}
+
+    def local_rows(self, folder: Path) -> list[RawRow]:
+        """Return the rows of every ``<subset>/{train,test}.jsonl(.gz)``; ``.jsonl`` wins over ``.gz``."""
+        below = "" if any(folder.glob("train.jsonl*")) else "*/"
+        patterns = (f"{below}train.jsonl*", f"{below}test.jsonl*")
+        root = choose_root(
+            folder, ("hh-rlhf", ""), patterns, "HH-RLHF (<subset>/train.jsonl.gz, test.jsonl.gz)"
+        )
+        rows = []
+        for stem, split in (("train", "train"), ("test", "held_out")):
+            for place in sorted({path.parent for path in root.glob(f"{below}{stem}.jsonl*")}):
+                path = next(
+                    (
+                        place / f"{stem}{end}"
+                        for end in (".jsonl", ".jsonl.gz")
+                        if (place / f"{stem}{end}").exists()
+                    ),
+                    None,
+                )
+                if path is None:
+                    continue
+                name = path.relative_to(root).as_posix()
+                rows += [
+                    RawRow(name, number, split, fields) for number, fields in read_json_lines(path, name)
+                ]
+        return rows
+
+    def bundled_rows(self, train: int, held_out: int, seed: int) -> list[RawRow]:
+        """Return generated dialogues."""
+        rows = list(numbered(world.rows("train", train, seed), "bundled/train.jsonl", "train"))
+        return rows + list(numbered(world.rows("test", held_out, seed), "bundled/test.jsonl", "held_out"))
+
+    def parse(self, row: RawRow, notes: Counter[str]) -> PreferenceExample:
+        """Return the prompt and the two replies of one row."""
+        chosen, rejected = (self._transcript(row.fields, field) for field in ("chosen", "rejected"))
+        start = chosen.rfind(ASSISTANT, 0, _common(chosen, rejected))
+        if start < 0:
+            raise RowRejected(
+                "chosen and rejected share no assistant turn",
+                "rejected",
+                'both transcripts must begin with the same "\\n\\nHuman: ...\\n\\nAssistant:"',
+            )
+        prompt = text_of(chosen[:start], "prompt")
+        replies = [self._reply(text[start + len(ASSISTANT) :], notes) for text in (chosen, rejected)]
+        for field, reply in zip(("chosen", "rejected"), replies, strict=True):
+            if not reply:
+                raise RowRejected(
+                    "the last reply is empty", field, "remove the row: nothing follows the last cue"
+                )
+        if replies[0] == replies[1]:
+            raise RowRejected(
+                "chosen and rejected are identical", "rejected", "remove the row: it prefers nothing"
+            )
+        return PreferenceExample(prompt, *replies)
+
+    @staticmethod
+    def _transcript(fields: dict[str, Any], field: str) -> str:
+        text_of(fields.get(field), field)
+        # Not stripped: an empty last reply must keep its cue.
+        text = fields[field].replace("\r\n", "\n").replace("\r", "\n")
+        if ASSISTANT not in text:
+            raise RowRejected(
+                f"{field} has no assistant turn",
+                field,
+                'a transcript must have a turn "\\n\\nAssistant: ..."',
+            )
+        return text
+
+    @staticmethod
+    def _reply(text: str, notes: Counter[str]) -> str:
+        turn = NEXT_TURN.search(text)
+        if turn:
+            notes["replies cut at the next turn"] += 1
+            text = text[: turn.start()]
+        return text.strip()
+
+    def gold(self, prompt: str, completion: str) -> float:
+        """Return how good a reply is in the bundled world."""
+        return clamped(world.gold, prompt, completion)

@@ -1,0 +1,179 @@
+"""Where raw rows come from: files in the published layout, or the hub. Rows, or an error with a remedy."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import re
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmark.errors import DataError
+
+
+def digest(parts: Iterable[str | bytes]) -> str:
+    """Return the first 16 hexadecimal digits of the SHA-256 of ``parts``, each closed by a NUL byte."""
+    sha = hashlib.sha256()
+    for part in parts:
+        sha.update(part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part)
+        sha.update(b"\0")
+    return sha.hexdigest()[:16]
+
+
+def rows_digest(rows: Iterable[Any]) -> str:
+    """Return ``digest`` of JSON-like rows, independent of the order of their keys."""
+    return digest(json.dumps(row, sort_keys=True, default=str) for row in rows)
+
+
+def choose_root(folder: str | Path, names: Sequence[str], patterns: Sequence[str], what: str) -> Path:
+    """Return the first of ``folder/name`` (``""`` is the folder itself) that holds a file of every pattern.
+
+    Raises:
+        DataError: the folder is missing, or no candidate fits; lists what was looked for, and where.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        why = "is a file, not a folder" if folder.exists() else "does not exist"
+        raise DataError(
+            f"data folder {folder} {why}. Pass --data FOLDER with {what} in its published layout: "
+            f"{_expected(names, patterns)}; or leave --data out to use the bundled rows."
+        )
+    for name in names:
+        if all(any((folder / name).glob(pattern)) for pattern in patterns):
+            return folder / name
+    present = sorted(path.name for path in folder.iterdir())[:8]
+    raise DataError(
+        f"no {what} in data folder {folder}. Looked for {_expected(names, patterns)}. "
+        f"The folder holds: {', '.join(present) or 'nothing'}. "
+        "Put the published files there, pass another --data FOLDER, or leave it out to use the bundled rows."
+    )
+
+
+def _expected(names: Sequence[str], patterns: Sequence[str]) -> str:
+    places = ["/".join(part for part in (name, pattern) if part) for pattern in patterns for name in names]
+    return ", ".join(dict.fromkeys(places))
+
+
+def read_lines(path: Path, name: str) -> Iterator[tuple[int, str]]:
+    r"""Yield ``(line number from 1, text)`` of a UTF-8 file, gzip by its ending.
+
+    Only ``\n`` and ``\r\n`` end a line: other separators (U+2028, U+0085) are content. Blank lines are
+    skipped.
+
+    Raises:
+        DataError: unreadable, truncated or corrupt gzip, or not UTF-8; names the file and the line.
+    """
+    number = 0
+    try:
+        opener = gzip.open if path.suffix == ".gz" else open
+        with opener(path, "rb") as stream:
+            for raw in stream:
+                number += 1
+                text = raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
+                if text.strip():
+                    yield number, text
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{name}, row {number}: not UTF-8 ({error.reason}). Save the file as UTF-8."
+        ) from None
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise DataError(
+            f"{name}: truncated or damaged gzip after row {number} ({error}). Download the file again."
+        ) from None
+    except OSError as error:
+        raise DataError(f"{name}: cannot be read ({error.strerror or error}). Check the file.") from None
+
+
+def read_json_lines(path: Path, name: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield ``(line number, object)`` of a file with one JSON object a line.
+
+    Raises:
+        DataError: as ``read_lines``, or a line is not a JSON object.
+    """
+    for number, text in read_lines(path, name):
+        try:
+            value = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise DataError(
+                f"{name}, row {number}: not JSON ({error}). The published format has one JSON object a line; "
+                "fix or remove the line."
+            ) from None
+        if not isinstance(value, dict):
+            raise DataError(
+                f"{name}, row {number}: a JSON {type(value).__name__}, not an object. "
+                "The published format has one JSON object a line."
+            )
+        yield number, value
+
+
+def read_tsv(path: Path, name: str, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
+    """Yield ``(line number, fields)`` of a tab-separated file with a header; quotes are ordinary characters.
+
+    A line with too few fields yields only those it has, one with too many gets them under ``"(extra)"``, so
+    that the adapter can count it as a bad row.
+
+    Raises:
+        DataError: as ``read_lines``, or the header lacks one of ``columns``.
+    """
+    header: list[str] | None = None
+    for number, text in read_lines(path, name):
+        cells = text.split("\t")
+        if header is None:
+            header = [cell.strip() for cell in cells]
+            missing = [column for column in columns if column not in header]
+            if missing:
+                raise DataError(
+                    f"{name}, row {number}: the header lacks column {', '.join(missing)} (found: "
+                    f"{', '.join(header)}). It must be tab-separated with columns {', '.join(columns)}."
+                )
+            continue
+        fields = dict(zip(header, cells, strict=False))
+        if len(cells) > len(header):
+            fields["(extra)"] = "\t".join(cells[len(header) :])
+        yield number, fields
+    if header is None:
+        raise DataError(f"{name}: the file is empty. The first line must name columns {', '.join(columns)}.")
+
+
+def load_hub(
+    dataset: str, config: str | None, revision: str | None
+) -> tuple[dict[str, Iterable[Any]], str | None]:
+    """Return ``({split: rows}, revision)`` of a data set on the Hugging Face hub, or of its local cache.
+
+    The revision is the commit that was loaded where ``datasets`` says so, else the one asked for, else
+    ``None``.
+
+    Raises:
+        DataError: the data set cannot be loaded (no network, unknown name, ...); says what to do instead.
+    """
+    # Imported here: it takes seconds, and only this path needs it.
+    try:
+        import datasets
+    except ImportError:
+        raise DataError(f"loading {dataset} from the hub needs the package: pip install datasets.") from None
+    arguments = (dataset, config) if config else (dataset,)
+    try:
+        loaded = datasets.load_dataset(*arguments, revision=revision)
+    except Exception as error:  # the library raises a dozen types for "no network" alone
+        if "script" in str(error).lower() and revision is None:
+            # Data sets with a loading script are served as files by the hub's own conversion branch.
+            return load_hub(dataset, config, "refs/convert/parquet")
+        reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+        raise DataError(
+            f"cannot load {dataset}{f' ({config})' if config else ''} from the hub: {reason}. "
+            "Connect to the network or fill the hub cache, or pass --data FOLDER with the published files, "
+            "or use the bundled rows."
+        ) from error
+    return dict(loaded.items()), _loaded_commit(loaded) or revision
+
+
+def _loaded_commit(loaded: Any) -> str | None:
+    for split in loaded.values():
+        for address in getattr(getattr(split, "info", None), "download_checksums", None) or {}:
+            found = re.search(r"@([0-9a-f]{40})\b", str(address))
+            if found:
+                return found.group(1)
+    return None

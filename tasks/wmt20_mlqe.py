@@ -1,0 +1,158 @@
+"""WMT20 quality estimation, English-German (MLQE, Fomicheva et al. 2020; ``wmt/wmt20_mlqe_task1``).
+
+A row is a source, a machine translation and its human score. Every row is a scored example (``z_mean``).
+Preferences, pairing ``default``: two translations of one source whose scores differ by ``MARGIN`` or more,
+and a translation with ``z_mean`` of at least ``GOOD`` against a degraded one (see ``tasks.degrade``).
+Pairing ``released``: the translation, whatever its score, against the English source copied.
+Demonstrations: ``default`` translations with ``z_mean`` of at least ``GOOD``; ``released`` every translation.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import Any, ClassVar
+
+from tasks.adapter import Examples, TaskAdapter, clamped, numbered
+from tasks.bundled import wmt20_mlqe as world
+from tasks.degrade import degrade
+from tasks.examples import PreferenceExample, RawRow, RowRejected, ScoredExample, text_of
+from tasks.sources import choose_root, read_tsv
+
+COLUMNS = ("index", "original", "translation", "scores", "mean", "z_scores", "z_mean", "model_scores")
+MARGIN = 0.5
+GOOD = 0.0
+
+
+class Wmt20Mlqe(TaskAdapter):
+    """Translation of one sentence; the start of a long sentence matters most."""
+
+    name = "wmt20_mlqe"
+    title = "WMT20 MLQE en-de"
+    prompt_role = "Original"
+    completion_role = "Translation"
+    cue = "\nGerman:"
+    truncation = "keep_start"
+    metrics = ("chrf", "bleu")
+    pairings = ("default", "released")
+    hub_dataset = "wmt/wmt20_mlqe_task1"
+    hub_config = "en-de"
+    hub_splits: ClassVar = {"train": "train", "validation": "validation", "test": "test"}
+
+    def local_rows(self, folder: Path) -> list[RawRow]:
+        """Return the rows of ``{train,dev,test20}.ende.df.short.tsv``; without test20, dev is divided."""
+        names = ("wmt20_mlqe_task1/en-de", "en-de", "")
+        files = {stem: f"{stem}.ende.df.short.tsv" for stem in ("train", "dev", "test20")}
+        root = choose_root(folder, names, (files["train"], files["dev"]), "WMT20 MLQE en-de")
+        splits = {"train": "train", "dev": "held_out"}
+        if (root / files["test20"]).exists():
+            splits = {"train": "train", "dev": "validation", "test20": "test"}
+        needed = ("original", "translation", "z_mean")
+        return [
+            RawRow(files[stem], number, split, fields)
+            for stem, split in splits.items()
+            for number, fields in read_tsv(root / files[stem], files[stem], needed)
+        ]
+
+    def bundled_rows(self, train: int, held_out: int, seed: int) -> list[RawRow]:
+        """Return generated scored translations."""
+        rows = list(numbered(world.rows("train", train, seed), "bundled/train.ende.df.short.tsv", "train"))
+        return rows + list(
+            numbered(world.rows("dev", held_out, seed), "bundled/dev.ende.df.short.tsv", "held_out")
+        )
+
+    def from_hub(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the row with the columns of the published TSV."""
+        out = dict(fields)
+        pair = out.pop("translation", None)
+        if isinstance(pair, Mapping):
+            out["original"], out["translation"] = pair.get("en"), pair.get("de")
+        return out
+
+    def parse(self, row: RawRow, notes: Counter[str]) -> ScoredExample:
+        """Return the prompt, the translation and its score."""
+        fields = row.fields
+        if "(extra)" in fields:
+            raise RowRejected("too many fields", "model_scores", "remove the extra tab characters")
+        original = text_of(fields.get("original"), "original")
+        translation = text_of(fields.get("translation"), "translation")
+        return ScoredExample(f"English: {original}", translation, self._score(fields.get("z_mean")))
+
+    @staticmethod
+    def _score(value: Any) -> float:
+        if value is None:
+            raise RowRejected("z_mean is missing", "z_mean", "give the row a number in z_mean")
+        try:
+            score = math.nan if isinstance(value, bool) else float(value)
+        except (TypeError, ValueError):
+            raise RowRejected(
+                "z_mean is not a number", "z_mean", f"z_mean must be a number, got {value!r:.40}"
+            ) from None
+        if not math.isfinite(score):
+            raise RowRejected(
+                "z_mean is not a finite number", "z_mean", f"z_mean must be finite, got {value!r:.40}"
+            )
+        return score
+
+    def build(
+        self, parsed: Sequence[ScoredExample], split: str, seed: int, pairing: str, notes: Counter[str]
+    ) -> Examples:
+        """Return scored examples, and the pairs and demonstrations that ``pairing`` makes of them."""
+        out = Examples(scored=list(parsed))
+        groups: dict[str, list[ScoredExample]] = {}
+        for example in parsed:
+            groups.setdefault(example.prompt, []).append(example)
+        for prompt, group in groups.items():
+            out.references[prompt] = max(group, key=lambda example: example.score).completion
+        if pairing == "released":
+            self._released(parsed, out, notes)
+        else:
+            self._default(parsed, groups, out, seed, notes)
+        return out
+
+    @staticmethod
+    def _released(parsed: Sequence[ScoredExample], out: Examples, notes: Counter[str]) -> None:
+        for example in parsed:
+            source = example.prompt.removeprefix("English: ")
+            out.demonstrations.append((example.prompt, example.completion))
+            if source == example.completion:
+                notes["translations equal to their source: no pair"] += 1
+            else:
+                out.preferences.append(PreferenceExample(example.prompt, example.completion, source))
+
+    @staticmethod
+    def _default(
+        parsed: Sequence[ScoredExample],
+        groups: Mapping[str, Sequence[ScoredExample]],
+        out: Examples,
+        seed: int,
+        notes: Counter[str],
+    ) -> None:
+        for prompt, group in groups.items():
+            for pair in combinations(group, 2):
+                worse, better = sorted(pair, key=lambda example: example.score)
+                if better.score - worse.score >= MARGIN and better.completion != worse.completion:
+                    out.preferences.append(PreferenceExample(prompt, better.completion, worse.completion))
+                    notes["pairs from scores"] += 1
+        for at, example in enumerate(parsed):
+            if example.score < GOOD:
+                notes["translations scored too low for a degraded pair or a demonstration"] += 1
+                continue
+            out.demonstrations.append((example.prompt, example.completion))
+            source = example.prompt.removeprefix("English: ")
+            # Half the split away stands the translation of another sentence.
+            other = parsed[(at + len(parsed) // 2) % len(parsed)]
+            wrong = other.completion if other.prompt != example.prompt else ""
+            worse = degrade(example.completion, source, wrong, seed)
+            if worse is None:
+                notes["translations too short to degrade"] += 1
+            else:
+                out.preferences.append(PreferenceExample(example.prompt, example.completion, worse))
+                notes["pairs from degraded translations"] += 1
+
+    def gold(self, prompt: str, completion: str) -> float:
+        """Return how good a translation is in the bundled world."""
+        return clamped(world.gold, prompt, completion)

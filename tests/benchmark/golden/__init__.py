@@ -1,0 +1,1 @@
+"""A small committed result set and the report made of it."""
