@@ -58,7 +58,7 @@ def parser() -> argparse.ArgumentParser:
                      help="folder of shared preparations (default results/cache)")
     run.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="assignments",
                      help="any configuration field or hyperparameter, for example loop.iterations=2 or zopro.lr=0.1")
-    run.add_argument("--dry-run", action="store_true", help="print the runs, their budgets and an estimate; run nothing")
+    run.add_argument("--dry-run", action="store_true", help="print runs, budgets and an estimate; run nothing")
     run.set_defaults(command=command_run)
 
     listing = commands.add_parser("list", help="tasks, methods, profiles and configuration fields")
@@ -179,9 +179,11 @@ def make_folder(folder: Path) -> None:
 
 def show_report(out: Path, only: list[str] | None = None) -> None:
     """Write tables and plots of ``out`` (of the runs ``only``), print the table and name the files."""
+    from benchmark.naming import load
     from benchmark.reporting import report
 
-    result = report(out, method_order=list(METHODS), only=only)
+    titles = {name: load(target).title for name, target in TASKS.items()}
+    result = report(out, method_order=list(METHODS), task_titles=titles, only=only)
     print(result.summary)
     for caution in result.cautions:
         print(f"note: {caution}")

@@ -8,6 +8,7 @@ The hyperparameters of the methods live in :mod:`baselines.hyperparameters`; a p
 from __future__ import annotations
 
 import dataclasses
+import math
 import tomllib
 import typing
 from dataclasses import dataclass, field, replace
@@ -30,7 +31,7 @@ def option(default: Any, help: str, choices: tuple = (), minimum: float | None =
 class Data:
     source: str = option("bundled", "where rows come from", ("bundled", "local", "hub"))
     folder: str = option("", "folder with the published raw files, for source = local")
-    train_rows: int = option(0, "training rows at most; 0 = the task's default (bundled) or all (local, hub)", minimum=0)
+    train_rows: int = option(0, "training rows at most; 0 = the task's default (bundled) or all", minimum=0)
     heldout_rows: int = option(0, "held-out rows at most; 0 as above", minimum=0)
     max_rejected: float = option(0.05, "largest share of malformed rows before the run stops", minimum=0)
     pairing: str = option("default", "how WMT20 pairs are built; released = translation against the source copied",
@@ -96,7 +97,7 @@ class Judge:
                        ("auto", "gold", "reward_model", "llm"))
     path: str = option("", "hub name or folder of the judging language model, for kind = llm")
     scale: float = option(1.5, "width of the judging reward model relative to the policy (tiny models only)", minimum=1)
-    steps: int = option(300, "its training steps for language modelling, and again for preferences", minimum=1)
+    steps: int = option(150, "its training steps for language modelling, and again for preferences", minimum=1)
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ class Budget:
 class Loop:
     iterations: int = option(4, "equal slices of the budget, each followed by a refinement of the reward model",
                              minimum=1)
-    sequences_per_update: int = option(32, "completions (or sequences of pairs) per update, for every method", minimum=2)
+    sequences_per_update: int = option(32, "completions (or sequences of pairs) per update of any method", minimum=2)
     refine_pairs: int = option(32, "judged pairs per refinement; 0 = the reward model stays as it is", minimum=0)
     refine_epochs: int = option(2, "passes over them", minimum=1)
     refine_batch: int = option(16, "pairs per optimiser step", minimum=1)
@@ -181,10 +182,10 @@ def coerce(kind: type, name: str, value: Any, metadata: Any, origin: str) -> Any
             value = {"true": True, "false": False}[text] if kind is bool else float(text)
         except (KeyError, ValueError):
             raise error from None
-    if kind is str and not isinstance(value, str) or kind is bool and not isinstance(value, bool):
+    if (kind is str and not isinstance(value, str)) or (kind is bool and not isinstance(value, bool)):
         raise error
     if kind in (int, float):
-        if isinstance(value, bool) or not isinstance(value, int | float) or value != value or abs(value) == float("inf"):
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
             raise error
         if kind is int and int(value) != value:
             raise error

@@ -58,8 +58,10 @@ class Display:
         elif outcome["status"] == "diverged":
             text = f"diverged: {outcome['warnings'][0]}"
         else:
-            text = f"test reward {outcome['initial']['test']['reward']:+.3f} → {outcome['final']['test']['reward']:+.3f}"
-        self._line(f"{self._clock()} [{self.ended_jobs}/{self.total}] {job.name}  {text}  ({took}, {self._left()} left)")
+            start, end = (outcome[when]["test"]["reward"] for when in ("initial", "final"))
+            text = f"test reward {start:+.3f} → {end:+.3f}"
+        count = f"[{self.ended_jobs}/{self.total}]"
+        self._line(f"{self._clock()} {count} {job.name}  {text}  ({took}, {self._left()} left)")
 
     def _line(self, text: str) -> None:
         self.console.print(text, markup=False, highlight=False, soft_wrap=True)

@@ -85,7 +85,7 @@ class Encoder:
 
     def completion(self, text: str) -> list[int]:
         """Token ids of a completion with EOS, at most ``decoding.max_new_tokens``."""
-        return (self._ids(" " + text.strip()) + [self.eos])[: self.decoding.max_new_tokens]
+        return [*self._ids(" " + text.strip()), self.eos][: self.decoding.max_new_tokens]
 
     def text(self, completion_ids: list[int]) -> str:
         """The completion as text, specials removed, stripped."""

@@ -33,7 +33,7 @@ def matrix_flops(config: Config) -> float:
     device, dtype = config.execution.device, getattr(torch, config.model.dtype)
     size, count = (512, 20) if device == "cpu" else (4096, 50)
     a = torch.ones(size, size, device=device, dtype=dtype)
-    for repeat in range(2):  # the first round warms up
+    for _warm in range(2):  # the first round warms up
         start = time.perf_counter()
         for _ in range(count):
             b = a @ a

@@ -6,6 +6,7 @@ fares from its pipe; a job whose parent is gone stops at its next report.
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import multiprocessing.connection
 import signal
@@ -74,7 +75,8 @@ class RunJob:
         return execute(self.run, Prepared(self.preparation, self.run.config, self.run.task), self.store, report)
 
     def record_failure(self, kind: str, message: str, details: str) -> None:
-        self.store.fail(kind, message, details)
+        with contextlib.suppress(OSError):  # a full disk may be why it failed; the terminal names the failure anyhow
+            self.store.fail(kind, message, details)
 
 
 Job = Preparation | RunJob
@@ -115,8 +117,8 @@ def attempt(job: Job, report: Callable[[dict[str, Any]], None]) -> dict[str, Any
     except Exception as error:  # whatever one run dies of must not stop the others
         expected = isinstance(error, BenchmarkError)
         message = str(error) if expected else f"{type(error).__name__}: {error}"
-        frames = traceback.extract_tb(error.__traceback__)
-        details = "" if expected else "\n".join(f"{Path(f.filename).name}:{f.lineno} {f.name}: {f.line}" for f in frames)
+        frames = [] if expected else traceback.extract_tb(error.__traceback__)
+        details = "\n".join(f"{Path(f.filename).name}:{f.lineno} {f.name}: {f.line}" for f in frames)
         job.record_failure(type(error).__name__, message, details)
         return {"status": "failed", "message": message}
 

@@ -7,6 +7,7 @@ shapes. The reference policy is the policy with its adapter switched off.
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Iterator
 
 import torch
@@ -15,6 +16,7 @@ from torch import nn
 from benchmark.budget import Meter
 from benchmark.config import Adapter
 from benchmark.encoding import Encoder, Sequences
+from benchmark.errors import RunError
 from benchmark.seeding import global_seed
 
 State = dict[str, torch.Tensor]
@@ -37,7 +39,8 @@ def add_adapter(model: nn.Module, adapter: Adapter, dropout: float, *seed: objec
 
     modules = linear_modules(model) if adapter.target_modules == "all-linear" else adapter.target_modules.split(",")
     config = LoraConfig(r=adapter.rank, lora_alpha=adapter.alpha, lora_dropout=dropout, target_modules=modules)
-    with global_seed("lora", *seed):
+    with global_seed("lora", *seed), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*is_gradient_checkpointing.*", FutureWarning)  # peft asks the old name
         return get_peft_model(model, config)
 
 
@@ -132,12 +135,18 @@ class Policy(Adapted):
         encoder = self.encoder
         start = encoder.pad_rows(prompts, [[] for _ in prompts], self.device)
         width = start.prompt_length
-        with global_seed(*seed):
-            output = self.model.generate(
-                input_ids=start.ids[:, :width], attention_mask=start.mask[:, :width], do_sample=True,
-                temperature=temperature, top_k=0, top_p=1.0, max_new_tokens=encoder.decoding.max_new_tokens,
-                eos_token_id=encoder.eos, pad_token_id=encoder.pad, output_scores=True, return_dict_in_generate=True,
-            )
+        try:
+            with global_seed(*seed):
+                output = self.model.generate(
+                    input_ids=start.ids[:, :width], attention_mask=start.mask[:, :width], do_sample=True,
+                    temperature=temperature, top_k=0, top_p=1.0, max_new_tokens=encoder.decoding.max_new_tokens,
+                    eos_token_id=encoder.eos, pad_token_id=encoder.pad, output_scores=True,
+                    return_dict_in_generate=True,
+                )
+        except RuntimeError as error:
+            if "probability tensor" not in str(error):
+                raise
+            raise RunError("diverged: the policy's probabilities are not finite. Lower the learning rate.") from None
         new = output.sequences[:, width:]
         ended_before = (new == encoder.eos).cumsum(1) - (new == encoder.eos).long() > 0
         mask = (~ended_before).long()

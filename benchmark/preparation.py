@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import time
 from collections.abc import Callable
@@ -45,7 +46,8 @@ def preparation_key(config: Config, task: str, seed: int, versions: dict[str, st
     """Hash of all that changes a preparation; ``versions`` holds the task's version and data revision."""
     values = config.as_dict()
     parts = {name: values[name] for name in ("data", "model", "adapter", "decoding", "sft", "reward_model", "judge")}
-    parts |= {"device": values["execution"]["device"], "threads": values["execution"]["threads"],
+    parts |= {"execution": {k: v for k, v in values["execution"].items() if k != "workers"},
+              "prompts": (config.evaluation.validation_prompts, config.evaluation.test_prompts),
               "task": task, "seed": seed, "preparation": VERSION, "torch": torch.__version__, **versions}
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
 
@@ -144,15 +146,25 @@ def prepare(folder: Path, config: Config, task: str, data: Any, seed: int, repor
     Raises:
         BenchmarkError: the model cannot be loaded, too few rows, or a loss that is not finite.
     """
+    # A name of its own: two commands may prepare the same thing at the same time; the first to finish wins.
+    part = folder.with_name(f"{folder.name}.{os.getpid()}.part")
+    part.mkdir(parents=True)
+    try:
+        _build(part, config, task, data, seed, report, folder.name.rsplit("__", 1)[-1])
+        if not (folder / "preparation.json").is_file():
+            shutil.rmtree(folder, ignore_errors=True)
+            part.rename(folder)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return Prepared(folder, config, task)
+
+
+def _build(part: Path, config: Config, task: str, data: Any, seed: int, report: Report, key: str) -> None:
     from tasks import get_task
 
     started = time.monotonic()
     adapter, device = get_task(task), device_of(config.execution)
     kind = judge_kind(config, data.gold is not None)
-    part = folder.with_name(f"{folder.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
-
     report("tokenizer", 0.0)
     if config.model.path:
         tokenizer = load_tokenizer(config.model)
@@ -166,29 +178,26 @@ def prepare(folder: Path, config: Config, task: str, data: Any, seed: int, repor
     rows = Rows.of(data, encoder, config)
 
     model, sft_loss = _sft(model, encoder, rows, config, seed, device, lambda done: report("SFT", done))
+    size = parameter_count(model)
     model.save_pretrained(part / "policy")
-    reward, reward_info = _reward(part, encoder, rows, config, seed, device,
-                                  lambda done: report("reward model", done))
-    reward.save_pretrained(part / "reward")
+    del model
+    reward_info = _reward(part, encoder, rows, config, seed, device, lambda done: report("reward model", done))
     judge_info: dict[str, Any] = {"kind": kind}
     if kind == "reward_model":
         judge_info |= _judge(part, encoder, rows, config, seed, device, lambda done: report("judge", done))
-    info = {
-        "task": task, "seed": seed, "key": folder.name.rsplit("__", 1)[-1], "model": Path(config.model.path).name,
-        "model_revision": revision_of(config.model), "task_version": data.version, "source": data.source, "revision": data.revision,
+    write_json(part / "data.json", {"prompts": rows.prompts, "pairs": rows.train_pairs})
+    write_json(part / "preparation.json", {
+        "task": task, "seed": seed, "key": key, "model": Path(config.model.path).name,
+        "model_revision": revision_of(config.model), "task_version": data.version, "source": data.source,
+        "revision": data.revision,
         "rows": {"read": data.rows.read, "used": data.rows.used, "rejected": dict(data.rows.rejected)},
         "prompts": {split: len(prompts) for split, prompts in rows.prompts.items()}, "pairs": len(rows.train_pairs),
-        "long_prompts": rows.long, "parameters": parameter_count(model), "sft_loss": sft_loss, "judge": judge_info,
+        "long_prompts": rows.long, "parameters": size, "sft_loss": sft_loss, "judge": judge_info,
         "special_tokens": {"bos": tokenizer.bos_token_id, "eos": encoder.eos, "pad": encoder.pad}, **reward_info,
-    }
-    del model, reward
-    write_json(part / "data.json", {"prompts": rows.prompts, "pairs": rows.train_pairs})
+        "seconds": time.monotonic() - started,
+    })
     report("evaluation of the start", 0.0)
-    write_json(part / "preparation.json", info | {"seconds": time.monotonic() - started})
     evaluate_start(part, config, task, seed)
-    shutil.rmtree(folder, ignore_errors=True)
-    part.rename(folder)
-    return Prepared(folder, config, task)
 
 
 def evaluate_start(folder: Path, config: Config, task: str, seed: int) -> None:
@@ -260,8 +269,8 @@ def _sft(model: torch.nn.Module, encoder: Encoder, rows: Rows, config: Config, s
 
 
 def _reward(part: Path, encoder: Encoder, rows: Rows, config: Config, seed: object, device: torch.device,
-            report: Callable[[float], None]) -> tuple[torch.nn.Module, dict[str, float]]:
-    """Train r₀ from π₀'s weights; return it (adapters merged) with its loss and its accuracy on held-out pairs."""
+            report: Callable[[float], None]) -> dict[str, float]:
+    """Train r₀ from π₀'s weights and save it (adapters merged); return its loss and accuracy on held-out pairs."""
     settings = config.reward_model
     model = load_scalar_model(part / "policy", config.model, getattr(torch, config.model.dtype), seed)
     lora = settings.parameters == "lora"
@@ -276,7 +285,8 @@ def _reward(part: Path, encoder: Encoder, rows: Rows, config: Config, seed: obje
     model.eval()
     info = {"reward_loss": loss, "reward_accuracy": accuracy(reward, rows.held_out_pairs),
             "held_out_pairs": len(rows.held_out_pairs)}
-    return (model.merge_and_unload() if lora else model), info
+    (model.merge_and_unload() if lora else model).save_pretrained(part / "reward")
+    return info
 
 
 def _judge(part: Path, encoder: Encoder, rows: Rows, config: Config, seed: object, device: torch.device,

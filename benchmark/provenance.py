@@ -31,10 +31,13 @@ def commit() -> tuple[str | None, bool | None]:
     root = Path(__file__).resolve().parent.parent
     if not (root / ".git").exists():
         return None, None
+
+    def git(*words: str) -> str:
+        return subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, timeout=10,
+                              check=True).stdout.strip()
+
     try:
-        run = lambda *words: subprocess.run(  # noqa: E731
-            ["git", *words], cwd=root, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
-        return run("rev-parse", "HEAD"), bool(run("status", "--porcelain", "--untracked-files=no"))
+        return git("rev-parse", "HEAD"), bool(git("status", "--porcelain", "--untracked-files=no"))
     except (OSError, subprocess.SubprocessError):
         return None, None
 

@@ -64,9 +64,9 @@ class Execution:
         self.baseline = load_baseline(prepared.folder / "baseline.json")
         self.evaluator = Evaluator(prepared, initial, run.seed, self.baseline)
         bodies = [prompt["text"] for prompt in prepared.data["prompts"]["train"]]
-        stream = lambda name: PromptStream(bodies, prepared.encoder, name, run.seed)  # noqa: E731
-        sampler = Sampler(self.policy, self.reward, stream("prompts"), config.decoding.temperature, "rollout", run.seed)
-        self.refinement_prompts = stream("refinement prompts")
+        prompts = PromptStream(bodies, prepared.encoder, "prompts", run.seed)
+        self.refinement_prompts = PromptStream(bodies, prepared.encoder, "refinement prompts", run.seed)
+        sampler = Sampler(self.policy, self.reward, prompts, config.decoding.temperature, "rollout", run.seed)
         context = Context(
             self.policy, sampler, lambda: prepared.reward(self.meter, run.seed, "critic", self.policy),
             prepared.data["pairs"], config.loop.sequences_per_update, config.decoding.temperature, run.seed,

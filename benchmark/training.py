@@ -48,10 +48,8 @@ def fit(parameters: list[torch.nn.Parameter], steps: int, lr: float, losses: Cal
     warmup = max(1, steps // 10)
     history = []
     for step in range(steps):
-        if cosine:
-            scale = min((step + 1) / warmup, 0.5 * (1 + math.cos(math.pi * step / steps)))
-        else:
-            scale = 1 - step / steps
+        warm, decay = (step + 1) / warmup, 0.5 * (1 + math.cos(math.pi * step / steps))
+        scale = min(warm, decay) if cosine else 1 - step / steps
         for group in optimizer.param_groups:
             group["lr"] = lr * scale
         optimizer.zero_grad(set_to_none=True)

@@ -102,9 +102,7 @@ class TaskAdapter:
         """Return the quality in [0, 1] of any completion of a bundled prompt, from the texts alone."""
         raise NotImplementedError
 
-    def build(
-        self, parsed: Sequence[Any], split: str, seed: int, pairing: str, notes: Counter[str]
-    ) -> Examples:
+    def build(self, parsed: Sequence[Any], split: str, seed: int, pairing: str, notes: Counter[str]) -> Examples:
         """Return the examples of one split. The default takes ``parsed`` as preferences as they are.
 
         A reference is the completion of a prompt that was chosen most often, the first of those.
@@ -148,9 +146,7 @@ class TaskAdapter:
         check_name(source, SOURCES, "data source")
         check_name(pairing, self.pairings, f"pairing of {self.name}")
         if not 0 <= max_rejected <= 1:
-            raise ConfigError(
-                f"data.max_rejected = {max_rejected!r} is not a share: give a number from 0 to 1."
-            )
+            raise ConfigError(f"data.max_rejected = {max_rejected!r} is not a share: give a number from 0 to 1.")
         limits = _limits(rows)
         raw, revision = self._read(source, folder, limits, seed)
         wanted, rejected = _limit(raw, limits, seed)
@@ -180,9 +176,7 @@ class TaskAdapter:
             gold=self.gold if source == "bundled" else None,
         )
 
-    def _read(
-        self, source: str, folder: str | Path | None, limits: RowLimits, seed: int
-    ) -> tuple[list[RawRow], str]:
+    def _read(self, source: str, folder: str | Path | None, limits: RowLimits, seed: int) -> tuple[list[RawRow], str]:
         if source == "hub":
             return self._hub_rows()
         if source == "local":
@@ -253,9 +247,7 @@ def _limits(rows: Any) -> RowLimits:
     for name in ("train", "held_out"):
         value = getattr(limits, name)
         if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
-            raise ConfigError(
-                f"rows.{name} = {value!r}: give a whole number of at least 1, or none for every row."
-            )
+            raise ConfigError(f"rows.{name} = {value!r}: give a whole number of at least 1, or none for every row.")
     return limits
 
 

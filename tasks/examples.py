@@ -148,9 +148,7 @@ def text_of(value: Any, field: str) -> str:
     if value is None:
         raise RowRejected(f"{field} is missing", field, f"give the row a string in {field}")
     if not isinstance(value, str):
-        raise RowRejected(
-            f"{field} is not a string", field, f"{field} must be a string, got {type(value).__name__}"
-        )
+        raise RowRejected(f"{field} is not a string", field, f"{field} must be a string, got {type(value).__name__}")
     try:
         value.encode("utf-8")
     except UnicodeEncodeError:

@@ -45,26 +45,18 @@ class HHRLHF(TaskAdapter):
         """Return the rows of every ``<subset>/{train,test}.jsonl(.gz)``; ``.jsonl`` wins over ``.gz``."""
         below = "" if any(folder.glob("train.jsonl*")) else "*/"
         patterns = (f"{below}train.jsonl*", f"{below}test.jsonl*")
-        root = choose_root(
-            folder, ("hh-rlhf", ""), patterns, "HH-RLHF (<subset>/train.jsonl.gz, test.jsonl.gz)"
-        )
+        root = choose_root(folder, ("hh-rlhf", ""), patterns, "HH-RLHF (<subset>/train.jsonl.gz, test.jsonl.gz)")
         rows = []
         for stem, split in (("train", "train"), ("test", "held_out")):
             for place in sorted({path.parent for path in root.glob(f"{below}{stem}.jsonl*")}):
                 path = next(
-                    (
-                        place / f"{stem}{end}"
-                        for end in (".jsonl", ".jsonl.gz")
-                        if (place / f"{stem}{end}").exists()
-                    ),
+                    (place / f"{stem}{end}" for end in (".jsonl", ".jsonl.gz") if (place / f"{stem}{end}").exists()),
                     None,
                 )
                 if path is None:
                     continue
                 name = path.relative_to(root).as_posix()
-                rows += [
-                    RawRow(name, number, split, fields) for number, fields in read_json_lines(path, name)
-                ]
+                rows += [RawRow(name, number, split, fields) for number, fields in read_json_lines(path, name)]
         return rows
 
     def bundled_rows(self, train: int, held_out: int, seed: int) -> list[RawRow]:
@@ -86,13 +78,9 @@ class HHRLHF(TaskAdapter):
         replies = [self._reply(text[start + len(ASSISTANT) :], notes) for text in (chosen, rejected)]
         for field, reply in zip(("chosen", "rejected"), replies, strict=True):
             if not reply:
-                raise RowRejected(
-                    "the last reply is empty", field, "remove the row: nothing follows the last cue"
-                )
+                raise RowRejected("the last reply is empty", field, "remove the row: nothing follows the last cue")
         if replies[0] == replies[1]:
-            raise RowRejected(
-                "chosen and rejected are identical", "rejected", "remove the row: it prefers nothing"
-            )
+            raise RowRejected("chosen and rejected are identical", "rejected", "remove the row: it prefers nothing")
         return PreferenceExample(prompt, *replies)
 
     @staticmethod

@@ -76,9 +76,7 @@ def read_lines(path: Path, name: str) -> Iterator[tuple[int, str]]:
                 if text.strip():
                     yield number, text
     except UnicodeDecodeError as error:
-        raise DataError(
-            f"{name}, row {number}: not UTF-8 ({error.reason}). Save the file as UTF-8."
-        ) from None
+        raise DataError(f"{name}, row {number}: not UTF-8 ({error.reason}). Save the file as UTF-8.") from None
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise DataError(
             f"{name}: truncated or damaged gzip after row {number} ({error}). Download the file again."
@@ -138,9 +136,7 @@ def read_tsv(path: Path, name: str, columns: Sequence[str]) -> Iterator[tuple[in
         raise DataError(f"{name}: the file is empty. The first line must name columns {', '.join(columns)}.")
 
 
-def load_hub(
-    dataset: str, config: str | None, revision: str | None
-) -> tuple[dict[str, Iterable[Any]], str | None]:
+def load_hub(dataset: str, config: str | None, revision: str | None) -> tuple[dict[str, Iterable[Any]], str | None]:
     """Return ``({split: rows}, revision)`` of a data set on the Hugging Face hub, or of its local cache.
 
     The revision is the commit that was loaded where ``datasets`` says so, else the one asked for, else

@@ -46,9 +46,7 @@ class SummarizeFromFeedback(TaskAdapter):
     def bundled_rows(self, train: int, held_out: int, seed: int) -> list[RawRow]:
         """Return generated comparisons."""
         rows = list(numbered(world.rows("train", train, seed), "bundled/comparisons.json", "train"))
-        return rows + list(
-            numbered(world.rows("valid1", held_out, seed), "bundled/comparisons.json", "held_out")
-        )
+        return rows + list(numbered(world.rows("valid1", held_out, seed), "bundled/comparisons.json", "held_out"))
 
     def from_hub(self, fields: Mapping[str, Any]) -> dict[str, Any]:
         """Return the row with ``summaries`` as a list of objects: the library may give columns instead."""
@@ -65,24 +63,16 @@ class SummarizeFromFeedback(TaskAdapter):
         fields = row.fields
         split = fields.get("split", "train" if row.split == "train" else "valid1")
         if not isinstance(split, str) or not split.startswith(("train", "valid", "test")):
-            raise RowRejected(
-                "split is unknown", "split", 'split must be "train", "valid1", "valid2" or "test"'
-            )
+            raise RowRejected("split is unknown", "split", 'split must be "train", "valid1", "valid2" or "test"')
         prompt = self._prompt(fields.get("info"))
         texts = self._texts(fields.get("summaries"))
         choice = fields.get("choice")
         if choice is None:
-            raise RowRejected(
-                "choice is missing", "choice", "give the index of the preferred summary, 0 or 1"
-            )
+            raise RowRejected("choice is missing", "choice", "give the index of the preferred summary, 0 or 1")
         if isinstance(choice, bool) or choice not in (0, 1):
-            raise RowRejected(
-                "choice is not 0 or 1", "choice", "give the index of the preferred summary, 0 or 1"
-            )
+            raise RowRejected("choice is not 0 or 1", "choice", "give the index of the preferred summary, 0 or 1")
         if texts[0] == texts[1]:
-            raise RowRejected(
-                "both summaries are identical", "summaries", "remove the row: it prefers nothing"
-            )
+            raise RowRejected("both summaries are identical", "summaries", "remove the row: it prefers nothing")
         return PreferenceExample(prompt, texts[int(choice)], texts[1 - int(choice)])
 
     @staticmethod
@@ -101,9 +91,7 @@ class SummarizeFromFeedback(TaskAdapter):
         if not isinstance(summaries, list) or len(summaries) != 2:
             raise RowRejected("summaries are not two", "summaries", "summaries must be a list of two objects")
         if not all(isinstance(summary, Mapping) for summary in summaries):
-            raise RowRejected(
-                "a summary is not an object", "summaries", "each summary must be an object with text"
-            )
+            raise RowRejected("a summary is not an object", "summaries", "each summary must be an object with text")
         return [text_of(summary.get("text"), f"summaries[{at}].text") for at, summary in enumerate(summaries)]
 
     def gold(self, prompt: str, completion: str) -> float:

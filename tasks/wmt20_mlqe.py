@@ -60,9 +60,7 @@ class Wmt20Mlqe(TaskAdapter):
     def bundled_rows(self, train: int, held_out: int, seed: int) -> list[RawRow]:
         """Return generated scored translations."""
         rows = list(numbered(world.rows("train", train, seed), "bundled/train.ende.df.short.tsv", "train"))
-        return rows + list(
-            numbered(world.rows("dev", held_out, seed), "bundled/dev.ende.df.short.tsv", "held_out")
-        )
+        return rows + list(numbered(world.rows("dev", held_out, seed), "bundled/dev.ende.df.short.tsv", "held_out"))
 
     def from_hub(self, fields: Mapping[str, Any]) -> dict[str, Any]:
         """Return the row with the columns of the published TSV."""
@@ -92,9 +90,7 @@ class Wmt20Mlqe(TaskAdapter):
                 "z_mean is not a number", "z_mean", f"z_mean must be a number, got {value!r:.40}"
             ) from None
         if not math.isfinite(score):
-            raise RowRejected(
-                "z_mean is not a finite number", "z_mean", f"z_mean must be finite, got {value!r:.40}"
-            )
+            raise RowRejected("z_mean is not a finite number", "z_mean", f"z_mean must be finite, got {value!r:.40}")
         return score
 
     def build(

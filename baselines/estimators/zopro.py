@@ -79,7 +79,7 @@ class ZOPrO(SPSA):
 
     def begin_iteration(self, iteration: int, history: History) -> None:
         if iteration == 0:
-            warm = hp.Backpropagation(lr=self.settings.warm_start_lr, schedule="linear_iteration")
+            warm = hp.Backpropagation(lr=self.settings.warm_start_lr, schedule=self.settings.schedule)
             self.warm_start = Backpropagation(self.parameters, warm, self.seed, self.micro_batch)
             return
         self.warm_start = None  # frees the optimiser's state

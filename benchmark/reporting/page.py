@@ -49,11 +49,24 @@ def _what_was_run(results: Results) -> list[str]:
         lines.append(
             f"- {escape.markdown(results.title(task))}: profile {escape.markdown(results.profile(task))}, "
             f"budget {escape.markdown(results.budget(task))} a run, seeds {seeds}, "
-            f"data {escape.markdown(results.data(task))}"
+            f"data {escape.markdown(results.data(task))}{_preparation(results, task)}"
         )
     lines.append(f"- {results.counts()}")
     lines += [f"- {escape.markdown(note)}" for note in results.cautions()]
     return [*lines, ""]
+
+
+def _preparation(results: Results, task: str) -> str:
+    """What the shared start is worth: accuracy of r₀ on held-out pairs (one figure per seed), and who judges."""
+    found = {r.seed: r.environment["preparation"] for r in results.of(task) if r.environment.get("preparation")}
+    if not found:
+        return ""
+    accuracies = ", ".join(f"{found[seed]['reward_accuracy']:.2f}" for seed in sorted(found))
+    first = next(iter(found.values()))
+    return (
+        f"; r₀ ranks held-out pairs as labelled with accuracy {accuracies} ({first['held_out_pairs']} pairs), "
+        f"judge: {escape.markdown(str(first['judge']['kind']).replace('_', ' '))}"
+    )
 
 
 def _samples(results: Results, task: str) -> list[str]:

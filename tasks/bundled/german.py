@@ -96,9 +96,7 @@ def draw_sentence(draw: random.Random) -> Sentence:
     place = draw.choice(tuple(PLACES)) if draw.random() < 0.4 else ""
     if "not" in form:
         place = ""  # where "nicht" stands beside a place depends on what is denied
-    times = (
-        ("today", "sometimes", "yesterday") if form in ("past", "did not") else ("today", "now", "sometimes")
-    )
+    times = ("today", "sometimes", "yesterday") if form in ("past", "did not") else ("today", "now", "sometimes")
     return Sentence(
         draw.choice(times) if draw.random() < 0.4 else "",
         _draw_phrase(draw, PEOPLE, OF_PEOPLE),

@@ -114,21 +114,14 @@ def rows(split: str, count: int, seed: int) -> Iterator[dict[str, str]]:
             if prompt not in seen:
                 break
         seen.add(prompt)
-        chosen, rejected = two_completions(
-            draw, lambda d, r=request: reply(r, d), lambda t, p=prompt: gold(p, t)
-        )
-        yield {
-            name: f"{prompt}\n\nAssistant: {text}"
-            for name, text in (("chosen", chosen), ("rejected", rejected))
-        }
+        chosen, rejected = two_completions(draw, lambda d, r=request: reply(r, d), lambda t, p=prompt: gold(p, t))
+        yield {name: f"{prompt}\n\nAssistant: {text}" for name, text in (("chosen", chosen), ("rejected", rejected))}
 
 
 def _dialogue(draw: random.Random) -> tuple[Request, str]:
     what = draw.choice(tuple(HARMS if draw.random() < 0.3 else TASKS))
     who = draw.choice(tuple(PEOPLE))
-    asked = draw.choice(REQUESTS).format(
-        who=who, Who=who[0].upper() + who[1:], what=what, when=draw.choice(TIMES)
-    )
+    asked = draw.choice(REQUESTS).format(who=who, Who=who[0].upper() + who[1:], what=what, when=draw.choice(TIMES))
     turns = []
     kind = draw.random()
     if kind < 0.4:
@@ -162,11 +155,7 @@ def reply(request: Request, draw: random.Random) -> str:
     who = draw.choice(tuple(PEOPLE.values())) if "who" in faults else request.who
     harmful = request.what in HARMS
     if harmful == ("wrong kind" not in faults):
-        other = (
-            draw.choice(tuple(HARMS.values()))[1]
-            if "fact" in faults
-            else HARMS.get(request.what, ("", ""))[1]
-        )
+        other = draw.choice(tuple(HARMS.values()))[1] if "fact" in faults else HARMS.get(request.what, ("", ""))[1]
         other = other or draw.choice(tuple(HARMS.values()))[1]
         start = "No." if "bare" in faults else SORRY
         parts = [start] if "short" in faults else [start, f"Maybe {who} could {other} instead."]

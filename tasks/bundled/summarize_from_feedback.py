@@ -202,9 +202,7 @@ def _known() -> frozenset[tuple[str, str]]:
     ends = {trouble.split()[-1] for trouble in TROUBLES}
     sentences += [f"My {who} has been {trouble} for" for who in PEOPLE[:1] for trouble in TROUBLES]
     sentences += [f"for {number} {unit}." for number in NUMBERS for unit in UNITS]
-    sentences += [
-        f"for {number} {unit} my {who} has" for number in NUMBERS[:1] for unit in UNITS for who in PEOPLE[:1]
-    ]
+    sentences += [f"for {number} {unit} my {who} has" for number in NUMBERS[:1] for unit in UNITS for who in PEOPLE[:1]]
     sentences += [f"{end}." for end in ends]
     known = known_bigrams(sentences)
     # Pieces above start or stop inside a sentence: only a full stop ends a text, only a sentence starts one.
@@ -251,9 +249,7 @@ def _content(facts: Facts, words: list[str]) -> float:
     text = line(words)
     if facts.who:
         named = [who for who, phrase in _PEOPLE.items() if phrase in text]
-        parts.append(
-            (0.15, 1.0 if named == [facts.who] else 0.5 if facts.who in named else 0.25 * bool(named))
-        )
+        parts.append((0.15, 1.0 if named == [facts.who] else 0.5 if facts.who in named else 0.25 * bool(named)))
     if facts.trouble:
         told = [trouble for trouble, phrase in _TROUBLES.items() if phrase in text]
         trouble = facts.trouble.split()
@@ -267,9 +263,7 @@ def _content(facts: Facts, words: list[str]) -> float:
         asked = [question for question, phrase_of in _QUESTIONS.items() if phrase_of in text]
         some = 0.3 if "?" in words and any(word in _QUESTION_STARTS for word in words) else 0.0
         close = 0.7 * recall(words, phrase[1:-1] or phrase) ** 2
-        parts.append(
-            (0.35, 1.0 if asked == [facts.question] else max(some, close if "?" in words else 0.5 * close))
-        )
+        parts.append((0.35, 1.0 if asked == [facts.question] else max(some, close if "?" in words else 0.5 * close)))
     weight = sum(part for part, _ in parts)
     # A prompt without any known fact asks for nothing that could be told: only form counts, at a low level.
     return sum(part * value for part, value in parts) / weight if weight else 0.3

@@ -38,8 +38,7 @@ def rows(split: str, count: int, seed: int) -> Iterator[dict[str, str]]:
 def _row(index: int, source: str, text: str, draw: random.Random) -> dict[str, str]:
     quality = 100 * gold(f"English: {source}", text)
     noisy = [
-        draw.uniform(0, 100) if draw.random() < CARELESS else draw.gauss(quality, ANNOTATOR_NOISE)
-        for _ in range(3)
+        draw.uniform(0, 100) if draw.random() < CARELESS else draw.gauss(quality, ANNOTATOR_NOISE) for _ in range(3)
     ]
     scores = [min(100, max(0, round(score))) for score in noisy]
     z_scores = [(score - SCORE_CENTRE) / SCORE_SPREAD for score in scores]
@@ -127,11 +126,7 @@ def _targets(body: str) -> tuple[tuple[tuple[str, ...], ...], frozenset[str]]:
         return tuple(tuple(_words(reference)) for reference in grammar.references(sentence)), frozenset()
     bag = set()
     for word in text.lower().replace(".", " ").split():
-        german = (
-            grammar.NOUNS.get(word, ("",))[0]
-            or grammar.TIMES.get(word, "")
-            or grammar.ADJECTIVES.get(word, "")
-        )
+        german = grammar.NOUNS.get(word, ("",))[0] or grammar.TIMES.get(word, "") or grammar.ADJECTIVES.get(word, "")
         bag |= {german.lower()} - {""}
     return (), frozenset(bag)
 

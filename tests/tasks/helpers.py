@@ -53,9 +53,7 @@ def dialogue_row(at: int, name: str = "train") -> dict[str, str]:
 
 def tsv(rows: list[dict[str, str]], end: str = "\n") -> str:
     """Return rows as a published TSV."""
-    return (
-        end.join("\t".join(cells) for cells in (COLUMNS, *([row[c] for c in COLUMNS] for row in rows))) + end
-    )
+    return end.join("\t".join(cells) for cells in (COLUMNS, *([row[c] for c in COLUMNS] for row in rows))) + end
 
 
 def json_lines(rows: list[dict], end: str = "\n") -> str:

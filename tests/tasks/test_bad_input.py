@@ -52,9 +52,7 @@ def test_a_text_file_named_gz(tmp_path):
         load(tmp_path, "hh_rlhf")
 
 
-@pytest.mark.parametrize(
-    ("line", "message"), [("{broken", "not JSON"), ("[1, 2]", "a JSON list"), ("7", "a JSON int")]
-)
+@pytest.mark.parametrize(("line", "message"), [("{broken", "not JSON"), ("[1, 2]", "a JSON list"), ("7", "a JSON int")])
 @pytest.mark.parametrize("name", ["summarize_from_feedback", "hh_rlhf"])
 def test_a_line_that_is_not_a_json_object(tmp_path, name, line, message):
     train, held_out = rows_of(name)
@@ -212,8 +210,7 @@ def test_extra_fields_and_a_byte_order_mark_are_harmless(tmp_path, name):
 def test_held_out_prompts_seen_in_training_are_dropped_and_counted(tmp_path):
     train, held_out = rows_of("hh_rlhf")
     copied = [
-        {key: text.replace("train question", "Train  question") for key, text in row.items()}
-        for row in train[:5]
+        {key: text.replace("train question", "Train  question") for key, text in row.items()} for row in train[:5]
     ]
     write_folder(tmp_path, "hh_rlhf", train, held_out + copied)
     data = load(tmp_path, "hh_rlhf")

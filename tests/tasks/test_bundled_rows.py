@@ -86,9 +86,7 @@ def test_a_larger_number_of_rows_adds_to_the_same_rows(data):
     few = get_task(data.task).load("bundled", seed=3, rows=RowLimits(train=100, held_out=200))
     assert few.rows.read == 300
     # The last source of the MLQE rows may have fewer translations.
-    assert {prompt.text for prompt in few.prompts["train"]} <= {
-        prompt.text for prompt in data.prompts["train"]
-    }
+    assert {prompt.text for prompt in few.prompts["train"]} <= {prompt.text for prompt in data.prompts["train"]}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -101,9 +99,7 @@ def test_the_same_in_every_process(name):
     found = []
     for hash_seed in ("1", "2"):
         environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
-        out = subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
-        )
+        out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
         found.append(json.loads(out.stdout))
     assert found[0] == found[1]
 
@@ -135,9 +131,7 @@ def test_arguments_that_cannot_be_used(arguments, message):
 def test_released_pairing_takes_the_source_copy_as_rejected_and_every_row_as_demonstration():
     data = get_task("wmt20_mlqe").load("bundled", rows={"train": 100, "held_out": 60}, pairing="released")
     assert all(pair.rejected == pair.prompt.removeprefix("English: ") for pair in data.preferences["train"])
-    skipped = sum(
-        example.completion == example.prompt.removeprefix("English: ") for example in data.scored["train"]
-    )
+    skipped = sum(example.completion == example.prompt.removeprefix("English: ") for example in data.scored["train"])
     assert len(data.preferences["train"]) == 100 - skipped
     assert len(data.demonstrations) == 100
 

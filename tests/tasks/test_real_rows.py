@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -49,9 +50,7 @@ def test_a_limit_keeps_a_stable_part(data):
     more = task.load("local", folder=FOLDER, seed=1, rows=RowLimits(train=90, held_out=60))
     assert some.rows.rejected[BEYOND_LIMIT] == data.rows.read - 120
     assert some.revision == data.revision
-    assert {prompt.text for prompt in some.prompts["train"]} <= {
-        prompt.text for prompt in more.prompts["train"]
-    }
+    assert {prompt.text for prompt in some.prompts["train"]} <= {prompt.text for prompt in more.prompts["train"]}
     assert some.preferences == task.load("local", folder=FOLDER, seed=1, rows=RowLimits(60, 60)).preferences
 
 
@@ -61,5 +60,5 @@ def test_the_data_set_folder_itself_works_too(data):
         "wmt20_mlqe": "wmt20_mlqe_task1",
         "hh_rlhf": "hh-rlhf",
     }
-    direct = get_task(data.task).load("local", folder=os.path.join(FOLDER, below[data.task]))
+    direct = get_task(data.task).load("local", folder=Path(FOLDER) / below[data.task])
     assert direct.revision == data.revision

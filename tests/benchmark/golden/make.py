@@ -60,6 +60,7 @@ def write_run(out: Path, task: str, method: str, seed: int) -> Path:
         "workers": 2,
         "device": "cpu",
         "data": {"source": "bundled", "revision": f"{task}-v1", "rows": {"train": 100}},
+        "preparation": {"reward_accuracy": 0.8125, "held_out_pairs": 16, "judge": {"kind": "gold"}},
     }
     _json(folder / "environment.json", environment)
     if state == FAILED:

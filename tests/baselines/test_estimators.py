@@ -1,0 +1,213 @@
+"""Zeroth-order estimators: directions, exact restoration, and updates on losses whose slope is known."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from baselines import hyperparameters as hp
+from baselines.context import Progress
+from baselines.estimators.backpropagation import Backpropagation, scheduled
+from baselines.estimators.spsa import SPSA
+from baselines.estimators.zopro import ZOPrO, decayed, informed_direction
+from benchmark.encoding import Sequences
+from benchmark.errors import RunError
+from benchmark.rollout import Batch
+
+START = Progress(0.0, 0.0)
+
+
+class Updates:
+    """A history whose last updates are given."""
+
+    def __init__(self, policy, reward):
+        self.policy, self.reward = policy, reward
+
+    def policy_update(self, iteration):
+        return self.policy
+
+    def reward_update(self, iteration):
+        return {**self.reward, "score.weight": torch.ones(3)}
+
+
+def parameters(seed=0, dtype=torch.float32):
+    generator = torch.Generator().manual_seed(seed)
+    return {name: torch.nn.Parameter(torch.randn(shape, generator=generator).to(dtype))
+            for name, shape in (("a", (8, 4)), ("b", (4, 16)))}
+
+
+def batch(rows=6):
+    sequences = Sequences(torch.ones(rows, 3, dtype=torch.long), torch.ones(rows, 3, dtype=torch.long), 1)
+    return Batch.of((sequences,), {"weight": torch.arange(1.0, rows + 1)})
+
+
+def linear_loss(params, slope):
+    """L = Σ_i w_i ⟨c, θ⟩ / n over the rows of a batch: linear in θ, additive over micro-batches."""
+    def loss(part):
+        value = sum((slope[name] * p).sum() for name, p in params.items())
+        return value * part.values["weight"].sum() / part.rows
+    return loss
+
+
+def informed(settings=None, seed=0):
+    params = parameters()
+    previous = {name: 0.01 * torch.randn_like(p) for name, p in params.items()}
+    reward = {name: torch.randn_like(p) for name, p in params.items()}
+    estimator = ZOPrO(params, settings or hp.ZOPrO(epsilon=1e-2, lr=0.1), seed, 4)
+    estimator.begin_iteration(1, Updates(previous, reward))
+    return estimator, params, previous, reward
+
+
+@pytest.mark.parametrize("kind", ["mezo", "zopro"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_perturb_and_restore_leaves_every_bit(kind, dtype):
+    params = parameters(dtype=dtype)
+    if kind == "mezo":
+        estimator = SPSA(params, hp.SPSA(lr=0.0), 0, 4)
+    else:
+        estimator = ZOPrO(params, hp.ZOPrO(lr=0.0), 0, 4)
+        estimator.begin_iteration(1, Updates({n: torch.randn_like(p) for n, p in params.items()},
+                                             {n: torch.randn_like(p) for n, p in params.items()}))
+    before = {name: p.detach().clone() for name, p in params.items()}
+    for _ in range(25):
+        estimator.step(linear_loss(params, before), batch(), START)
+    assert all(torch.equal(before[name], p) for name, p in params.items())
+
+
+def test_parameters_are_restored_when_the_loss_fails():
+    params = parameters()
+    before = {name: p.detach().clone() for name, p in params.items()}
+
+    def fail(part):
+        raise RuntimeError("out of memory")
+
+    with pytest.raises(RuntimeError, match="out of memory"):
+        SPSA(params, hp.SPSA(), 0, 4).step(fail, batch(), START)
+    assert all(torch.equal(before[name], p) for name, p in params.items())
+
+
+@pytest.mark.parametrize("epsilon", [1e-1, 1e-2, 1.0])
+def test_on_a_linear_loss_the_slope_is_exact_for_any_epsilon(epsilon):
+    params = {name: torch.nn.Parameter(p.detach().double()) for name, p in parameters().items()}
+    slope = {name: torch.randn_like(p) for name, p in params.items()}
+    estimator = SPSA(params, hp.SPSA(lr=0.0, epsilon=epsilon), 0, 100)
+    z = {name: estimator._direction(name, START) for name in params}
+    expected = sum((slope[name] * z[name]).sum().item() for name in params) * batch().values["weight"].mean().item()
+    figures = estimator.step(linear_loss(params, slope), batch(), START)
+    assert figures["slope"] == pytest.approx(expected, rel=1e-9)
+
+
+def test_the_update_is_minus_lr_times_slope_times_z():
+    params = parameters()
+    slope = {name: torch.randn_like(p) for name, p in params.items()}
+    before = {name: p.detach().clone() for name, p in params.items()}
+    estimator = SPSA(params, hp.SPSA(lr=1e-3, weight_decay=0.1), 0, 100)
+    z = {name: estimator._direction(name, START) for name in params}
+    figures = estimator.step(linear_loss(params, slope), batch(), START)
+    for name, p in params.items():
+        assert torch.allclose(p, before[name] - 1e-3 * (figures["slope"] * z[name] + 0.1 * before[name]), atol=1e-7)
+
+
+def test_the_direction_depends_on_seed_update_and_tensor_only():
+    params = parameters()
+    one, same, other = (SPSA(params, hp.SPSA(lr=0.0), seed, size) for seed, size in ((0, 4), (0, 1), (1, 4)))
+    assert torch.equal(one._direction("a", START), same._direction("a", START))
+    assert not torch.equal(one._direction("a", START), other._direction("a", START))
+    one._direction("b", START)  # asking for another tensor first changes nothing
+    assert torch.equal(one._direction("a", START), same._direction("a", START))
+    first = one._direction("a", START)
+    one.step(linear_loss(params, params), batch(), START)
+    assert not torch.equal(one._direction("a", START), first)
+
+
+def test_micro_batches_add_up_to_the_whole_batch():
+    slopes = []
+    for size in (1, 4, 100):
+        params = parameters()
+        slope = {name: torch.ones_like(p) for name, p in params.items()}
+        slopes.append(SPSA(params, hp.SPSA(lr=0.0), 0, size).step(linear_loss(params, slope), batch(), START)["slope"])
+    assert slopes[0] == pytest.approx(slopes[2], rel=1e-4) and slopes[1] == pytest.approx(slopes[2], rel=1e-4)
+
+
+def test_informed_noise_is_orthogonal_to_the_reward_update_and_has_the_norm_of_the_previous_one():
+    previous, reward, noise = torch.randn(64, 32) * 0.01, torch.randn(64, 32), torch.randn(64, 32)
+    n = informed_direction(noise, previous, reward, 0.0, True)
+    assert abs((n * reward).sum() / (n.norm() * reward.norm())) < 1e-6
+    assert n.norm().item() == pytest.approx(previous.norm().item(), rel=1e-5)
+
+
+def test_weight_one_is_the_previous_update_exactly():
+    estimator, params, previous, _ = informed(hp.ZOPrO(decay="constant", initial_weight=1.0))
+    for name in params:
+        assert torch.equal(estimator._direction(name, START), previous[name])
+
+
+def test_weight_zero_without_projection_and_norm_matching_is_mezo_bit_for_bit():
+    settings = hp.ZOPrO(decay="constant", initial_weight=0.0, project=False, match_norm=False, lr=1e-3, epsilon=1e-2,
+                        schedule="constant")
+    zopro, ours, *_ = informed(settings)
+    theirs = parameters()
+    mezo = SPSA(theirs, hp.SPSA(lr=1e-3, epsilon=1e-2, schedule="constant"), 0, 4)
+    slope = {name: torch.randn_like(p) for name, p in ours.items()}
+    for _ in range(5):
+        zopro.step(linear_loss(ours, slope), batch(), START)
+        mezo.step(linear_loss(theirs, slope), batch(), START)
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_tensors_without_a_previous_or_a_reward_update_do_no_harm():
+    noise, zero = torch.randn(4, 4), torch.zeros(4, 4)
+    assert torch.equal(informed_direction(noise, zero, noise, 0.5, True), zero)  # stays where it is, no NaN
+    assert torch.allclose(informed_direction(noise, noise, zero, 0.0, False), noise)
+
+
+def test_a_policy_that_did_not_move_is_an_error_with_a_remedy():
+    params = parameters()
+    zero = {name: torch.zeros_like(p) for name, p in params.items()}
+    with pytest.raises(RunError, match="Raise zopro.warm_start_lr"):
+        ZOPrO(params, hp.ZOPrO(), 0, 4).begin_iteration(1, Updates(zero, zero))
+
+
+@pytest.mark.parametrize(("decay", "progress", "update", "expected"), [
+    ("linear", 0.0, 0, 0.999), ("linear", 0.5, 7, 0.499), ("linear", 1.0, 9, 0.0), ("linear", 1.2, 9, 0.0),
+    ("exp", 0.9, 0, 0.999), ("exp", 0.0, 1, 0.999 * math.exp(-1)), ("exp", 0.0, 5, 0.999 * math.exp(-5)),
+    ("constant", 0.7, 3, 0.999),
+])
+def test_the_decay_of_the_previous_updates_weight(decay, progress, update, expected):
+    assert decayed(hp.ZOPrO(decay=decay), progress, update) == pytest.approx(expected)
+
+
+def test_the_exp_decay_counts_updates_of_the_iteration():
+    estimator, params, previous, reward = informed(hp.ZOPrO(decay="exp", lr=0.0))
+    weights = [estimator.step(linear_loss(params, params), batch(), START)["weight"] for _ in range(3)]
+    assert weights == pytest.approx([0.999, 0.999 * math.exp(-1), 0.999 * math.exp(-2)])
+    estimator.begin_iteration(2, Updates(previous, reward))
+    assert estimator.step(linear_loss(params, params), batch(), START)["weight"] == pytest.approx(0.999)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_parameters():
+    params = parameters()
+    before = {name: p.detach().clone() for name, p in params.items()}
+    with pytest.raises(RunError, match="diverged"):
+        SPSA(params, hp.SPSA(), 0, 4).step(lambda part: torch.tensor(float("nan")), batch(), START)
+    assert all(torch.equal(before[name], p) for name, p in params.items())
+
+
+def test_backpropagation_accumulates_the_gradient_of_the_whole_batch():
+    results = []
+    for size in (1, 100):
+        params = parameters()
+        slope = {name: torch.ones_like(p) for name, p in params.items()}
+        estimator = Backpropagation(params, hp.Backpropagation(lr=0.1, max_grad_norm=0.0), 0, size)
+        results.append((estimator.step(linear_loss(params, slope), batch(), START)["gradient_norm"], params))
+    assert results[0][0] == pytest.approx(results[1][0], rel=1e-5)
+    assert all(torch.allclose(results[0][1][name], results[1][1][name]) for name in ("a", "b"))
+
+
+def test_schedules():
+    progress = Progress(run=0.25, iteration=0.5)
+    assert [scheduled(2.0, s, progress) for s in ("constant", "linear", "linear_iteration")] == [2.0, 1.5, 1.0]
+    assert replace(progress, iteration=1.0).iteration == 1.0
