@@ -70,6 +70,8 @@ class Objective(Protocol):
 class Estimator(Protocol):
     """How the descent direction is found. Sees a loss and tensors, never a task."""
 
+    warnings: list[str]  # what a reader of the result must know; shown with the run's row
+
     def begin_iteration(self, iteration: int, history: History) -> None:
         """Called before the first update of every iteration."""
 

@@ -9,7 +9,7 @@ import torch
 
 from benchmark.encoding import Encoder, Sequences
 from benchmark.models import Policy, RewardModel, chunks
-from benchmark.seeding import generator
+from benchmark.seeding import ShuffledPasses
 
 
 class PromptStream:
@@ -21,18 +21,11 @@ class PromptStream:
     """
 
     def __init__(self, bodies: list[str], encoder: Encoder, *seed: object):
-        self.bodies, self._encoder, self._seed = bodies, encoder, seed
-        self.cursor = 0
+        self.bodies, self._encoder, self._order = bodies, encoder, ShuffledPasses(len(bodies), *seed)
 
     def take(self, count: int) -> tuple[list[str], list[list[int]]]:
         """The next ``count`` prompts: bodies and token ids."""
-        bodies = []
-        for _ in range(count):
-            epoch, index = divmod(self.cursor, len(self.bodies))
-            if index == 0 or self.cursor == 0:
-                self._order = torch.randperm(len(self.bodies), generator=generator(*self._seed, epoch)).tolist()
-            bodies.append(self.bodies[self._order[index]])
-            self.cursor += 1
+        bodies = [self.bodies[index] for index in self._order.take(count)]
         return bodies, [self._encoder.prompt(body) for body in bodies]
 
 

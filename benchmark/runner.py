@@ -101,7 +101,7 @@ class Execution:
             if not str(error).startswith("diverged"):
                 raise
             status, warnings = "diverged", [str(error)]
-        return self._summary(status, warnings)
+        return self._summary(status, list(dict.fromkeys(self.estimator.warnings)) + warnings)
 
     def _optimise(self, iteration: int) -> None:
         """Policy optimisation until this iteration's slice of the budget is spent."""

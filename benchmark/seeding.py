@@ -28,6 +28,33 @@ def generator(*names: object, device: str = "cpu") -> torch.Generator:
     return torch.Generator(device=device).manual_seed(derive_seed(*names))
 
 
+class ShuffledPasses:
+    """Indices of ``range(length)`` in shuffled passes, a new permutation each pass.
+
+    Args:
+        length: at least 1.
+        seed: names of the random stream; the number of the pass is added.
+    """
+
+    def __init__(self, length: int, *seed: object):
+        self.length, self._seed, self.cursor = length, seed, 0
+        self._pass, self._order = -1, []
+
+    def take(self, count: int) -> list[int]:
+        """The next ``count`` indices."""
+        import torch
+
+        taken = []
+        for _ in range(count):
+            number, index = divmod(self.cursor, self.length)
+            if number != self._pass:
+                self._pass = number
+                self._order = torch.randperm(self.length, generator=generator(*self._seed, number)).tolist()
+            taken.append(self._order[index])
+            self.cursor += 1
+        return taken
+
+
 @contextlib.contextmanager
 def global_seed(*names: object) -> Iterator[None]:
     """Seed torch's global generators inside the block, for library calls that take no generator; restore them after."""

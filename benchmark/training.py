@@ -12,20 +12,16 @@ from benchmark.config import SFT, Loop, RewardTraining
 from benchmark.encoding import Encoder, Sequences
 from benchmark.errors import RunError
 from benchmark.models import Policy, RewardModel, chunks
-from benchmark.seeding import generator
+from benchmark.seeding import ShuffledPasses
 
 Pair = tuple[str, str, str]  # prompt body, completion A, completion B
 Scored = tuple[str, str, float]  # prompt body, completion, score
 
 
 def batches(length: int, size: int, steps: int, *seed: object) -> list[list[int]]:
-    """Row indices of ``steps`` batches: shuffled passes over ``range(length)``, reshuffled for each pass."""
-    order: list[int] = []
-    passes = 0
-    while len(order) < size * steps:
-        order += torch.randperm(length, generator=generator(*seed, passes)).tolist()
-        passes += 1
-    return [order[i * size : (i + 1) * size] for i in range(steps)]
+    """Row indices of ``steps`` batches of ``size``."""
+    order = ShuffledPasses(length, *seed)
+    return [order.take(size) for _ in range(steps)]
 
 
 def fit(parameters: list[torch.nn.Parameter], steps: int, lr: float, losses: Callable[[int], Iterator[torch.Tensor]],

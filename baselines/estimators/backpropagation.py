@@ -27,6 +27,7 @@ class Backpropagation:
     def __init__(self, parameters: dict[str, torch.nn.Parameter], settings: hp.Backpropagation, seed: int,
                  micro_batch: int):
         self.parameters, self.settings, self.micro_batch = parameters, settings, micro_batch
+        self.warnings: list[str] = []
         self._new_optimizer()
 
     def _new_optimizer(self) -> None:

@@ -28,6 +28,7 @@ class SPSA:
                  micro_batch: int):
         self.parameters, self.settings, self.micro_batch = parameters, settings, micro_batch
         self.seed, self.updates = seed, 0
+        self.warnings: list[str] = []
 
     def begin_iteration(self, iteration: int, history: History) -> None:
         """Nothing to prepare: z does not depend on what happened before."""

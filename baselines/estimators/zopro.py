@@ -88,9 +88,14 @@ class ZOPrO(SPSA):
         self.first_update = self.updates
         self.previous = self._on_device(history.policy_update(iteration - 1))
         self.reward_update = self._on_device(history.reward_update(iteration - 1)) if self.settings.project else {}
-        if not any(update.norm() > TINY for update in self.previous.values()):
-            raise RunError(f"zopro: the policy did not move in iteration {iteration - 1}, so there is no previous "
-                           f"update to perturb along. Raise zopro.warm_start_lr or the budget.")
+        if any(update.norm() > TINY for update in self.previous.values()):
+            return
+        if iteration == 1:
+            raise RunError("zopro: the policy did not move in the warm start, so there is no previous update to "
+                           "perturb along. Raise zopro.warm_start_lr or the budget.")
+        # A result, not a failure: ‖z‖ follows the previous update, so updates that vanish once stay away for good.
+        self.warnings.append(f"no longer moves: the policy's update of iteration {iteration} is exactly zero in its "
+                             f"dtype, so every later perturbation is zero too")
 
     def _on_device(self, update: State) -> State:
         return {name: update[name].to(p.device, p.dtype) for name, p in self.parameters.items()}

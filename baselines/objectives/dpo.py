@@ -10,7 +10,7 @@ from baselines.objectives.preference_losses import preference_loss
 from benchmark.encoding import Sequences
 from benchmark.models import Policy, join
 from benchmark.rollout import Batch
-from benchmark.seeding import generator
+from benchmark.seeding import ShuffledPasses
 from benchmark.training import encode
 
 
@@ -38,21 +38,10 @@ class DPO:
         self.context, self.settings = context, settings
         self.parameters: dict[str, torch.nn.Parameter] = {}
         self._reference: dict[int, tuple[float, float]] = {}
-        self._cursor = 0
-
-    def _next(self, count: int) -> list[int]:
-        chosen = []
-        for _ in range(count):
-            epoch, index = divmod(self._cursor, len(self.context.pairs))
-            if index == 0 or self._cursor == 0:
-                order = generator("pairs", self.context.seed, epoch)
-                self._order = torch.randperm(len(self.context.pairs), generator=order).tolist()
-            chosen.append(self._order[index])
-            self._cursor += 1
-        return chosen
+        self._order = ShuffledPasses(len(context.pairs), "pairs", context.seed)
 
     def collect(self) -> Batch:
-        rows = self._next(max(1, self.context.sequences // 2))
+        rows = self._order.take(max(1, self.context.sequences // 2))
         new = [row for row in rows if row not in self._reference]
         if new:
             chosen, rejected = self._encode(new)

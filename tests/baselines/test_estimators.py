@@ -167,8 +167,12 @@ def test_tensors_without_a_previous_or_a_reward_update_do_no_harm():
 def test_a_policy_that_did_not_move_is_an_error_with_a_remedy():
     params = parameters()
     zero = {name: torch.zeros_like(p) for name, p in params.items()}
+    estimator = ZOPrO(params, hp.ZOPrO(), 0, 4)
     with pytest.raises(RunError, match="Raise zopro.warm_start_lr"):
-        ZOPrO(params, hp.ZOPrO(), 0, 4).begin_iteration(1, Updates(zero, zero))
+        estimator.begin_iteration(1, Updates(zero, zero))
+    estimator.begin_iteration(2, Updates(zero, zero))  # updates that vanished later on are a result
+    assert "no longer moves: the policy's update of iteration 2" in estimator.warnings[0]
+    assert estimator.step(linear_loss(params, params), batch(), START)["step_norm"] == 0
 
 
 @pytest.mark.parametrize(("decay", "progress", "update", "expected"), [
