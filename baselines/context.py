@@ -70,6 +70,7 @@ class Objective(Protocol):
 class Estimator(Protocol):
     """How the descent direction is found. Sees a loss and tensors, never a task."""
 
+    phase: str  # what peak memory is booked under: optimisation, or a phase of its own such as a warm start
     warnings: list[str]  # what a reader of the result must know; shown with the run's row
 
     def begin_iteration(self, iteration: int, history: History) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import multiprocessing.connection
+import os
 import signal
 import traceback
 from collections.abc import Callable
@@ -107,6 +108,9 @@ def attempt(job: Job, report: Callable[[dict[str, Any]], None]) -> dict[str, Any
     logging.disable_progress_bar()
     config = job.config if isinstance(job, Preparation) else job.run.config
     torch.set_num_threads(config.execution.threads)
+    if config.execution.device != "cpu":  # same hash, same curve: no atomic additions on the device
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True, warn_only=True)
     try:
         return job.execute(report)
     except (KeyboardInterrupt, Interrupted):

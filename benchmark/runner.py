@@ -120,11 +120,10 @@ class Execution:
                 self._evaluate_if_due(iteration)
                 if self.slice.over(iteration):
                     break
-        self._note_peak(iteration)
+        self._note_peak()
 
-    def _note_peak(self, iteration: int) -> None:
-        warm = self.run.method == "zopro" and iteration == 0
-        phase = "warm_start" if warm else "optimisation"
+    def _note_peak(self) -> None:
+        phase = self.estimator.phase
         self.peaks[phase] = max(self.peaks.get(phase, 0.0), self.memory.peak())
 
     def _evaluate_if_due(self, iteration: int) -> None:
@@ -132,7 +131,7 @@ class Execution:
         due = min(points, int(self.slice.progress(0).run * points + 1e-9))
         if due <= self.evaluated:
             return
-        self._note_peak(iteration)
+        self._note_peak()
         with self.meter.ledger("evaluate"):
             evaluation = self.evaluator.evaluate(self.policy, self.reward, "validation")
         self.evaluated, self.latest = due, evaluation

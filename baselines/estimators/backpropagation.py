@@ -24,6 +24,8 @@ class Backpropagation:
     """One AdamW step per batch; gradients accumulate over micro-batches. With ``linear_iteration`` the optimiser's
     state is new in every iteration, as in a pipeline that builds one trainer per iteration."""
 
+    phase = "optimisation"
+
     def __init__(self, parameters: dict[str, torch.nn.Parameter], settings: hp.Backpropagation, seed: int,
                  micro_batch: int):
         self.parameters, self.settings, self.micro_batch = parameters, settings, micro_batch

@@ -24,6 +24,8 @@ class SPSA:
     it, so a perturbation leaves no rounding behind.
     """
 
+    phase = "optimisation"
+
     def __init__(self, parameters: dict[str, torch.nn.Parameter], settings: hp.SPSA | hp.ZOPrO, seed: int,
                  micro_batch: int):
         self.parameters, self.settings, self.micro_batch = parameters, settings, micro_batch

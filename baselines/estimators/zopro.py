@@ -77,6 +77,10 @@ class ZOPrO(SPSA):
         self.reward_update: State = {}
         self.first_update = 0
 
+    @property
+    def phase(self) -> str:
+        return "optimisation" if self.warm_start is None else "warm_start"
+
     def begin_iteration(self, iteration: int, history: History) -> None:
         if iteration == 0:
             warm = hp.Backpropagation(lr=self.settings.warm_start_lr, schedule=self.settings.schedule)
