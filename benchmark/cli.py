@@ -144,9 +144,9 @@ def run_grid(runs: list, config: Config, out: Path, cache: Path) -> int:
     preparations: dict[Path, Preparation] = {}
     jobs: list = []
     for run in todo:
-        folder = cache_folder(cache, run.task, run.seed, preparation_key(config, run.task, run.seed, run.versions))
+        folder = cache_folder(cache, run.task, run.seed, preparation_key(run.config, run.task, run.seed, run.versions))
         if not (folder / "preparation.json").is_file() and folder not in preparations:
-            preparations[folder] = Preparation(run.task, run.seed, folder, config)
+            preparations[folder] = Preparation(run.task, run.seed, folder, run.config)
         jobs.append(RunJob(run, folder, out))
     jobs = [*preparations.values(), *jobs]
     if finished:

@@ -145,7 +145,12 @@ SECTIONS: dict[str, type] = {
 
 @dataclass(frozen=True)
 class Config:
-    """Everything a grid of runs is made of. ``methods`` holds each method's overrides of its published defaults."""
+    """Everything a grid of runs is made of.
+
+    Attributes:
+        methods: each method's overrides of its published defaults.
+        tasks: each task's overrides of the sections, applied by :meth:`for_task`; the same for all its methods.
+    """
 
     profile: str = "tiny"
     data: Data = Data()
@@ -160,11 +165,20 @@ class Config:
     evaluation: Evaluation = Evaluation()
     execution: Execution = Execution()
     methods: dict[str, dict[str, Any]] = field(default_factory=dict)
+    tasks: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
+
+    def for_task(self, task: str) -> Config:
+        """The configuration of the runs of ``task``: its overrides put in, those of other tasks left out."""
+        config = replace(self, tasks={})
+        for section, values in self.tasks.get(task, {}).items():
+            config = with_section(config, section, values, f"overrides of {task}")
+        return config
 
     def as_dict(self) -> dict[str, Any]:
         """Plain dictionaries, ready for JSON; the data folder's place on this machine is left out."""
         values = dataclasses.asdict(self)
         values["data"].pop("folder")
+        values.pop("tasks")
         return values
 
 
@@ -237,6 +251,9 @@ def load_profile(name: str) -> Config:
             for method, overrides in values.items():
                 config = with_method(config, method, overrides, path.name)
             continue
+        if section == "tasks":
+            config = with_tasks(config, values, path.name)
+            continue
         check_name(section, SECTIONS, f"section in {path.name}")
         config = with_section(config, section, values, path.name)
     return config
@@ -245,6 +262,27 @@ def load_profile(name: str) -> Config:
 def with_section(config: Config, section: str, values: dict[str, Any], origin: str) -> Config:
     """Return ``config`` with ``values`` put into ``section``."""
     return replace(config, **{section: fill(SECTIONS[section], getattr(config, section), values, origin, section)})
+
+
+def with_tasks(config: Config, tasks: dict[str, dict[str, dict[str, Any]]], origin: str) -> Config:
+    """Return ``config`` with overrides per task; every one of them is checked now."""
+    from tasks import TASKS
+
+    for task in tasks:
+        check_name(task, TASKS, f"task in {origin}")
+        for section in tasks[task]:
+            check_name(section, SECTIONS, f"section of {task} in {origin}")
+    config = replace(config, tasks=tasks)
+    for task in tasks:
+        config.for_task(task)
+    return config
+
+
+def without_override(config: Config, section: str, key: str) -> Config:
+    """Return ``config`` with no task overriding ``section.key``: what a user sets holds for every task."""
+    tasks = {task: {name: {k: v for k, v in values.items() if (name, k) != (section, key)}
+                    for name, values in sections.items()} for task, sections in config.tasks.items()}
+    return replace(config, tasks=tasks)
 
 
 def with_method(config: Config, method: str, values: dict[str, Any], origin: str) -> Config:
@@ -272,7 +310,7 @@ def with_assignments(config: Config, assignments: list[str], methods: list[str])
             raise ConfigError(f"--set {assignment}: expected key=value, for example --set loop.iterations=2.")
         origin, (head, _, tail) = f"--set {assignment}", key.partition(".")
         if tail and head in SECTIONS:
-            config = with_section(config, head, {tail: value}, origin)
+            config = without_override(with_section(config, head, {tail: value}, origin), head, tail)
         elif tail:
             check_name(head, [*SECTIONS, *METHODS], "section or method")
             config = with_method(config, head, {tail: value}, origin)
@@ -286,7 +324,7 @@ def with_assignments(config: Config, assignments: list[str], methods: list[str])
                 known = {f.name for cls in SECTIONS.values() for f in dataclasses.fields(cls)}
                 check_name(key, sorted(known.union(*(get_method(m).fields() for m in methods))), "key for --set")
             for section in sections:
-                config = with_section(config, section, {key: value}, origin)
+                config = without_override(with_section(config, section, {key: value}, origin), section, key)
             for method in owners:
                 config = with_method(config, method, {key: value}, origin)
     return config

@@ -77,9 +77,9 @@ def read_tasks(config: Config, tasks: list[str]) -> dict[str, TaskSource]:
     from tasks import get_task
     from tasks.examples import RowLimits
 
-    data = config.data
     sources = {}
     for task in tasks:
+        data = config.for_task(task).data
         rows = RowLimits(train=data.train_rows or None, held_out=data.heldout_rows or None)
         adapter = get_task(task)
         pairing = data.pairing if data.pairing in adapter.pairings else "default"  # only WMT20 has a variant
@@ -96,7 +96,7 @@ def make_runs(config: Config, sources: dict[str, TaskSource], methods: list[str]
         if config.loop.sequences_per_update % overrides.get("k", 2):
             raise ConfigError(f"{method}: loop.sequences_per_update = {config.loop.sequences_per_update} is not a "
                               f"multiple of k = {overrides['k']} completions per prompt.")
-    return [Run(task, method, seed, config, source.versions())
+    return [Run(task, method, seed, config.for_task(task), source.versions())
             for task, source in sources.items() for seed in seeds for method in methods]
 
 

@@ -71,6 +71,19 @@ def test_a_profile_file_with_an_unknown_key_is_refused(tmp_path):
     assert load_profile(str(path)).loop.iterations == 3
 
 
+def test_a_task_has_overrides_of_its_own_and_a_user_has_the_last_word(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text("[sft]\nsteps = 5\n[tasks.hh_rlhf.sft]\nsteps = 7\n")
+    config = load_profile(str(path))
+    assert [config.for_task(t).sft.steps for t in ("hh_rlhf", "wmt20_mlqe")] == [7, 5]
+    assert config.for_task("wmt20_mlqe").as_dict() == load_profile(str(path)).as_dict()
+    config = with_assignments(config, ["sft.steps=9"], [])
+    assert [config.for_task(t).sft.steps for t in ("hh_rlhf", "wmt20_mlqe")] == [9, 9]
+    path.write_text("[tasks.hh_rlhf.sft]\nstep = 7\n")
+    with pytest.raises(ConfigError, match="Did you mean steps"):
+        load_profile(str(path))
+
+
 def test_every_field_is_read_by_some_code():
     """A configuration field that no code reads is a bug."""
     read = set()
