@@ -63,7 +63,10 @@ def _preparation(results: Results, task: str) -> str:
         return ""
     accuracies = ", ".join(f"{found[seed]['reward_accuracy']:.2f}" for seed in sorted(found))
     first = next(iter(found.values()))
+    prompts = (results.of(task)[0].environment.get("data") or {}).get("prompts") or {}
+    counts = "".join(f", {prompts[split]:,} {split}" for split in ("train", "validation", "test") if split in prompts)
     return (
+        f"{'; distinct prompts:' + counts[1:] if counts else ''}"
         f"; r₀ ranks held-out pairs as labelled with accuracy {accuracies} ({first['held_out_pairs']} pairs), "
         f"judge: {escape.markdown(str(first['judge']['kind']).replace('_', ' '))}"
     )

@@ -59,7 +59,8 @@ def write_run(out: Path, task: str, method: str, seed: int) -> Path:
         "threads": 1,
         "workers": 2,
         "device": "cpu",
-        "data": {"source": "bundled", "revision": f"{task}-v1", "rows": {"train": 100}},
+        "data": {"source": "bundled", "revision": f"{task}-v1", "rows": {"read": 100},
+                 "prompts": {"train": 1000, "validation": 6, "test": 8}},
         "preparation": {"reward_accuracy": 0.8125, "held_out_pairs": 16, "judge": {"kind": "gold"}},
     }
     _json(folder / "environment.json", environment)
