@@ -116,11 +116,16 @@ def test_a_failing_run_is_recorded_and_named_and_the_others_go_on(tmp_path):
     assert "1 runs reported, 1 unfinished or failed" in output
 
 
+def heed_sigint():
+    """A script that starts the tests in the background has its children ignore SIGINT; this one must not."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs POSIX signals")
 def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(tmp_path):
     arguments = ["run", *QUICK, "--method", "dpo,rloo", "--workers", "1", "--out", tmp_path / "out",
                  "--cache", tmp_path / "cache"]
-    process = start(*arguments, start_new_session=True)
+    process = start(*arguments, start_new_session=True, preexec_fn=heed_sigint)
     end = time.monotonic() + 200
     while not list((tmp_path / "out").glob("*__rloo__*/summary.json")) and time.monotonic() < end:
         time.sleep(0.02)

@@ -86,6 +86,8 @@ def test_runs_whose_preparation_failed_fail_with_its_reason(toy_config, make_run
 
 
 def test_ctrl_c_stops_the_jobs_and_keeps_what_is_done(toy_config, tmp_path):
+    # A script that starts the tests in the background has them ignore SIGINT; here it must arrive.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     folder = tmp_path / "s"
     folder.mkdir()
 
@@ -99,5 +101,6 @@ def test_ctrl_c_stops_the_jobs_and_keeps_what_is_done(toy_config, tmp_path):
     start = time.monotonic()
     outcome = execute_jobs([job(Fine, toy_config, "f"), job(Slow, toy_config, "s", tmp_path)], 1, Watcher())
     thread.join()
+    signal.signal(signal.SIGINT, before)
     assert outcome.interrupted and set(outcome.done) == {"prepare f s0"}
     assert time.monotonic() - start < 50  # it did not wait for the sleeping job
