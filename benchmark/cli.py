@@ -10,7 +10,7 @@ from pathlib import Path
 
 from baselines.registry import METHODS, get_method
 from benchmark.budget import Budget
-from benchmark.config import SECTIONS, Config, load_profile, profiles, with_assignments, with_section
+from benchmark.config import SECTIONS, Config, load_profile, profiles, with_assignments, with_user_values
 from benchmark.errors import BenchmarkError, ConfigError
 from benchmark.naming import check_name
 from tasks import TASKS
@@ -91,16 +91,16 @@ def configure(options: argparse.Namespace, methods: list[str]) -> Config:
     """The resolved configuration of a ``run`` command."""
     config = load_profile(options.profile)
     if options.data == "hub":
-        config = with_section(config, "data", {"source": "hub"}, "--data")
+        config = with_user_values(config, "data", {"source": "hub"}, "--data")
     elif options.data is not None:
-        config = with_section(config, "data", {"source": "local", "folder": options.data}, "--data")
+        config = with_user_values(config, "data", {"source": "local", "folder": options.data}, "--data")
     if options.budget is not None:
         budget = Budget.parse(options.budget)
-        config = with_section(config, "budget", {"kind": budget.kind, "limit": budget.limit}, "--budget")
+        config = with_user_values(config, "budget", {"kind": budget.kind, "limit": budget.limit}, "--budget")
     if options.model is not None:
-        config = with_section(config, "model", {"path": options.model}, "--model")
+        config = with_user_values(config, "model", {"path": options.model}, "--model")
     execution = {key: value for key in ("device", "workers") if (value := getattr(options, key)) is not None}
-    config = with_section(config, "execution", execution, "--device/--workers")
+    config = with_user_values(config, "execution", execution, "--device/--workers")
     return with_assignments(config, options.assignments, methods)
 
 

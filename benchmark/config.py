@@ -278,11 +278,11 @@ def with_tasks(config: Config, tasks: dict[str, dict[str, dict[str, Any]]], orig
     return config
 
 
-def without_override(config: Config, section: str, key: str) -> Config:
-    """Return ``config`` with no task overriding ``section.key``: what a user sets holds for every task."""
-    tasks = {task: {name: {k: v for k, v in values.items() if (name, k) != (section, key)}
-                    for name, values in sections.items()} for task, sections in config.tasks.items()}
-    return replace(config, tasks=tasks)
+def with_user_values(config: Config, section: str, values: dict[str, Any], origin: str) -> Config:
+    """Like :func:`with_section`, for what a user asked for on the command line: no task's override stands above it."""
+    tasks = {task: {name: {k: v for k, v in fields.items() if name != section or k not in values}
+                    for name, fields in sections.items()} for task, sections in config.tasks.items()}
+    return with_section(replace(config, tasks=tasks), section, values, origin)
 
 
 def with_method(config: Config, method: str, values: dict[str, Any], origin: str) -> Config:
@@ -310,7 +310,7 @@ def with_assignments(config: Config, assignments: list[str], methods: list[str])
             raise ConfigError(f"--set {assignment}: expected key=value, for example --set loop.iterations=2.")
         origin, (head, _, tail) = f"--set {assignment}", key.partition(".")
         if tail and head in SECTIONS:
-            config = without_override(with_section(config, head, {tail: value}, origin), head, tail)
+            config = with_user_values(config, head, {tail: value}, origin)
         elif tail:
             check_name(head, [*SECTIONS, *METHODS], "section or method")
             config = with_method(config, head, {tail: value}, origin)
@@ -324,7 +324,7 @@ def with_assignments(config: Config, assignments: list[str], methods: list[str])
                 known = {f.name for cls in SECTIONS.values() for f in dataclasses.fields(cls)}
                 check_name(key, sorted(known.union(*(get_method(m).fields() for m in methods))), "key for --set")
             for section in sections:
-                config = without_override(with_section(config, section, {key: value}, origin), section, key)
+                config = with_user_values(config, section, {key: value}, origin)
             for method in owners:
                 config = with_method(config, method, {key: value}, origin)
     return config

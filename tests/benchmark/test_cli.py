@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.cli import main, names, seed_list
+from benchmark.cli import configure, main, names, parser, seed_list
 from benchmark.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
@@ -55,6 +55,14 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path, capsys):
     assert main(["run", *QUICK, "--method", "rloo", "--out", str(tmp_path / "file" / "out"),
                  "--cache", str(tmp_path / "c")]) == 2
     assert "cannot be written" in capsys.readouterr().err
+
+
+def test_an_option_stands_above_a_profiles_override_of_a_task(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text("[tasks.hh_rlhf.budget]\nlimit = 7\n")
+    options = parser().parse_args(["run", "--all", "--profile", str(path), "--budget", "updates=3"])
+    budget = configure(options, []).for_task("hh_rlhf").budget
+    assert (budget.kind, budget.limit) == ("updates", 3)
 
 
 def test_names_and_seeds():
