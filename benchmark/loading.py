@@ -83,15 +83,20 @@ def load_model_config(model: Model) -> PretrainedConfig:
     return _from_pretrained(AutoConfig, model.path, model) if model.path else tiny_config(model, model.vocabulary)
 
 
+def load_raw_tokenizer(model: Model):
+    """Load the tokenizer of ``model.path`` as it is; ModelError says what to do if that fails."""
+    from transformers import AutoTokenizer
+
+    return _from_pretrained(AutoTokenizer, model.path, model)
+
+
 def load_tokenizer(model: Model):
     """Load the tokenizer of ``model.path`` and make sure that padding is not EOS (EOS must be learnable).
 
     Raises:
         ModelError: it cannot be found, has no EOS, or no token is free for padding.
     """
-    from transformers import AutoTokenizer
-
-    tokenizer = _from_pretrained(AutoTokenizer, model.path, model)
+    tokenizer = load_raw_tokenizer(model)
     if tokenizer.eos_token_id is None:
         raise ModelError(f"model {model.path}: its tokenizer has no EOS token. Set eos_token in its configuration.")
     if tokenizer.pad_token_id is None or tokenizer.pad_token_id == tokenizer.eos_token_id:
@@ -162,19 +167,26 @@ class quiet_transformers:
         logging.set_verbosity(self._level)
 
 
+def judge_model(config: Config) -> Model:
+    """How the judging language model is loaded: as the policy, but from its own place.
+
+    Raises:
+        ModelError: no model is named.
+    """
+    if not config.judge.path:
+        raise ModelError("judge.kind = llm needs a model: --set judge.path=NAME_OR_FOLDER.")
+    return replace(config.model, path=config.judge.path, revision="")
+
+
 def check_model(config: Config) -> None:
     """Fail early, before anything is trained, if the model or the judging language model cannot be found.
 
     Raises:
         ModelError: names the model and the remedy.
     """
-    from transformers import AutoConfig
-
     load_model_config(config.model)
     if config.judge.kind == "llm":
-        if not config.judge.path:
-            raise ModelError("judge.kind = llm needs a model: --set judge.path=NAME_OR_FOLDER.")
-        _from_pretrained(AutoConfig, config.judge.path, replace(config.model, path=config.judge.path, revision=""))
+        load_model_config(judge_model(config))
 
 
 def tokenizer_texts(demonstrations: Iterable[tuple[str, str]], cue: str) -> Iterator[str]:

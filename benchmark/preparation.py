@@ -26,7 +26,9 @@ from benchmark.errors import DataError
 from benchmark.judge import GoldJudge, Judge, LLMJudge, RewardModelJudge
 from benchmark.loading import (
     device_of,
+    judge_model,
     load_causal_lm,
+    load_raw_tokenizer,
     load_scalar_model,
     load_tokenizer,
     revision_of,
@@ -114,15 +116,9 @@ def parameter_count(model: torch.nn.Module) -> int:
 
 def load_llm_judge(config: Config, prompt_role: str, completion_role: str, device: torch.device) -> LLMJudge:
     """The judging language model named by ``judge.path``; ModelError if it cannot be loaded."""
-    from dataclasses import replace
-
-    settings = replace(config.model, path=config.judge.path, revision="")
-    from transformers import AutoTokenizer
-
-    from benchmark.loading import _from_pretrained
-
-    tokenizer = _from_pretrained(AutoTokenizer, config.judge.path, settings)
-    model = load_causal_lm(config.judge.path, settings, getattr(torch, config.model.dtype)).to(device)
+    settings = judge_model(config)
+    tokenizer = load_raw_tokenizer(settings)
+    model = load_causal_lm(settings.path, settings, getattr(torch, config.model.dtype)).to(device)
     return LLMJudge(model, tokenizer, prompt_role, completion_role, config.execution.forward_batch)
 
 
