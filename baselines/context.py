@@ -70,6 +70,7 @@ class Objective(Protocol):
 class Estimator(Protocol):
     """How the descent direction is found. Sees a loss and tensors, never a task."""
 
+    parameters: dict[str, torch.nn.Parameter]  # what it updates
     phase: str  # what peak memory is booked under: optimisation, or a phase of its own such as a warm start
     warnings: list[str]  # what a reader of the result must know; shown with the run's row
 
@@ -77,4 +78,5 @@ class Estimator(Protocol):
         """Called before the first update of every iteration."""
 
     def step(self, loss: Callable[[Batch], torch.Tensor], batch: Batch, progress: Progress) -> dict[str, float]:
-        """Make one update; return figures for the log. RunError if the loss is not finite."""
+        """Make one update; return figures for the log, a zeroth-order one ``difference`` = L₊ − L₋ among them.
+        RunError if the loss is not finite."""

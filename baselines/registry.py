@@ -16,6 +16,7 @@ from benchmark.naming import check_name, load
 
 OBJECTIVES: dict[str, tuple[str, type]] = {
     "rloo": ("baselines.objectives.rloo:RLOO", hp.RLOO),
+    "rloo_shuffled": ("baselines.objectives.rloo:ShuffledRLOO", hp.RLOO),
     "ppo": ("baselines.objectives.ppo:PPO", hp.PPO),
     "online_dpo": ("baselines.objectives.online_dpo:OnlineDPO", hp.OnlineDPO),
     "dpo": ("baselines.objectives.dpo:DPO", hp.DPO),
@@ -29,13 +30,22 @@ ESTIMATORS: dict[str, tuple[str, type]] = {
 
 @dataclass(frozen=True)
 class Method:
-    """A row of the registry. ``version`` is part of a run's identity: raise it when results change."""
+    """A row of the registry.
+
+    Attributes:
+        version: part of a run's identity: raise it when results change.
+        group: what ``--method GROUP`` selects; ``main`` is what ``--all`` runs.
+        base: method whose overrides (of a profile or ``--set``) hold for this one too, under its own ``defaults``.
+        defaults: values that make this row what it is.
+    """
 
     name: str
     objective: str
     estimator: str
     summary: str
     version: str = "1"
+    group: str = "main"
+    base: str = ""
     defaults: dict[str, Any] = field(default_factory=dict)
 
     def fields(self) -> dict[str, dataclasses.Field]:
@@ -54,24 +64,34 @@ class Method:
             checked[key] = coerce(hints[fields[key].type], f"{self.name}.{key}", value, fields[key].metadata, origin)
         return checked
 
-    def hyperparameters(self, overrides: dict[str, Any]) -> tuple[Any, Any]:
-        """Return the objective's and the estimator's hyperparameters, ``overrides`` put over the defaults."""
-        values = {**self.defaults, **overrides}
+    def resolved(self, overrides: dict[str, dict[str, Any]]) -> dict[str, Any]:
+        """Every hyperparameter's value as one flat dictionary.
+
+        Args:
+            overrides: method name → values that replace published defaults. What is given for ``base`` holds here too,
+                then this row's ``defaults``, then what is given for this row by name.
+        """
+        inherited = {k: v for k, v in overrides.get(self.base, {}).items() if k in self.fields()}
+        published = {name: spec.default for name, spec in self.fields().items()}
+        return {**published, **inherited, **self.defaults, **overrides.get(self.name, {})}
+
+    def hyperparameters(self, overrides: dict[str, dict[str, Any]]) -> tuple[Any, Any]:
+        """The objective's and the estimator's hyperparameters; ``overrides`` as for :meth:`resolved`."""
+        values = self.resolved(overrides)
 
         def build(cls: type) -> Any:
-            names = {f.name for f in dataclasses.fields(cls)}
-            return cls(**{key: value for key, value in values.items() if key in names})
+            return cls(**{f.name: values[f.name] for f in dataclasses.fields(cls)})
 
         return build(OBJECTIVES[self.objective][1]), build(ESTIMATORS[self.estimator][1])
-
-    def resolved(self, overrides: dict[str, Any]) -> dict[str, Any]:
-        """Every hyperparameter's value as one flat dictionary."""
-        objective, estimator = self.hyperparameters(overrides)
-        return {**dataclasses.asdict(objective), **dataclasses.asdict(estimator)}
 
     def classes(self) -> tuple[typing.Any, typing.Any]:
         """Import and return the objective's and the estimator's class."""
         return load(OBJECTIVES[self.objective][0]), load(ESTIMATORS[self.estimator][0])
+
+
+def _control(name: str, summary: str, objective: str = "rloo", **defaults: Any) -> Method:
+    """ZOPrO with one thing taken away or changed; all else is what it is for ``zopro``."""
+    return Method(name, objective, "zopro", summary, group="ablation", base="zopro", defaults=defaults)
 
 
 METHODS: dict[str, Method] = {
@@ -84,8 +104,30 @@ METHODS: dict[str, Method] = {
         Method("mezo", "rloo", "spsa", "Gaussian two-point SPSA on the RLOO surrogate"),
         Method("mezo-dpo", "dpo", "spsa", "Gaussian two-point SPSA on the DPO loss"),
         Method("zopro", "rloo", "zopro", "RLOO warm start, then SPSA along previous update + projected noise"),
+        _control("zopro-warm-start", "the warm start alone: lr = 0 after it", lr=0.0),
+        _control("zopro-previous", "a = 1: the previous update alone, a line search", decay="constant",
+                 initial_weight=1.0),
+        _control("zopro-random", "a = 0: projected noise alone, as long as the previous update", decay="constant",
+                 initial_weight=0.0),
+        _control("zopro-no-projection", "noise not projected off the reward model's update", project=False),
+        # Gaussian noise is some 10³ times as long as an update, so ZOPrO's lr and ε would throw the policy away.
+        _control("zopro-no-norm-matching", "noise at its own length, with MeZO's published lr and ε", match_norm=False,
+                 lr=1e-4, epsilon=1e-2),
+        _control("zopro-shuffled", "advantages dealt out at random", "rloo_shuffled"),
+        Method("zopro-published", "rloo", "zopro", "published settings, whatever the profile says", group="ablation"),
+        Method("no-update", "rloo", "spsa", "lr = 0: the noise floor of the evaluation", group="ablation",
+               base="mezo", defaults={"lr": 0.0}),
     )
 }
+
+
+def method_groups() -> dict[str, list[str]]:
+    """Group → its methods, in the registry's order; ZOPrO itself stands first among its ablations."""
+    groups: dict[str, list[str]] = {}
+    for method in METHODS.values():
+        groups.setdefault(method.group, []).append(method.name)
+    groups["ablation"].insert(0, "zopro")
+    return groups
 
 
 def get_method(name: str) -> Method:

@@ -8,7 +8,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from baselines.registry import METHODS, get_method
+from baselines.registry import METHODS, method_groups
 from benchmark.budget import Budget
 from benchmark.config import SECTIONS, Config, load_profile, profiles, with_assignments, with_user_values
 from benchmark.errors import BenchmarkError, ConfigError
@@ -41,9 +41,11 @@ def parser() -> argparse.ArgumentParser:
     commands = root.add_subparsers(metavar="COMMAND", required=True)
 
     run = commands.add_parser("run", help="train and evaluate methods on tasks, then write tables and plots")
-    run.add_argument("--all", action="store_true", help="every method on every task (narrowed by the options below)")
+    run.add_argument("--all", action="store_true", help="every main method on every task (narrowed by the options "
+                     "below)")
     run.add_argument("--task", action="append", metavar="NAME", help="a task; repeat, or separate by commas")
-    run.add_argument("--method", action="append", metavar="NAME", help="a method; repeat, or separate by commas")
+    run.add_argument("--method", action="append", metavar="NAME", help="a method, or a group: main (default) or "
+                     "ablation; repeat, or separate by commas")
     run.add_argument("--seed", "--seeds", action="append", metavar="N", dest="seeds",
                      help="seeds, separated by commas; 0-4 is a range (default 0)")
     run.add_argument("--profile", default="tiny", metavar="NAME", help="smoke, tiny (default), paper, or a TOML file")
@@ -70,9 +72,16 @@ def parser() -> argparse.ArgumentParser:
     return root
 
 
-def names(given: list[str] | None, known: list[str], what: str) -> list[str]:
-    """Comma-separated, repeated names → checked list in the table's order; all of them if none is given."""
-    wanted = {check_name(name.strip(), known, what) for item in given or known for name in item.split(",")}
+def names(given: list[str] | None, known: list[str], what: str,
+          groups: dict[str, list[str]] | None = None) -> list[str]:
+    """Comma-separated, repeated names → checked list in the table's order; all of them if none is given.
+
+    Args:
+        groups: names that stand for several.
+    """
+    groups = groups or {}
+    wanted = {check_name(name.strip(), [*known, *groups], what) for item in given or known for name in item.split(",")}
+    wanted = {name for each in wanted for name in groups.get(each, [each])}
     return [name for name in known if name in wanted]
 
 
@@ -109,7 +118,8 @@ def command_run(options: argparse.Namespace) -> int:
 
     if not (options.all or options.task or options.method):
         raise ConfigError("run: say what to run: --all, or --task NAME and/or --method NAME (see `list`).")
-    tasks, methods = names(options.task, list(TASKS), "task"), names(options.method, list(METHODS), "method")
+    tasks = names(options.task, list(TASKS), "task")
+    methods = names(options.method or ["main"], list(METHODS), "method", method_groups())
     seeds, config = seed_list(options.seeds), configure(options, methods)
     out = options.out or Path("results/runs") / config.profile
     from benchmark.loading import check_model, device_of
@@ -209,12 +219,16 @@ def command_list(options: argparse.Namespace) -> int:
     for name, target in TASKS.items():
         print(f"  {name:26} {load(target).title}")
     print("\nmethods (objective × estimator)")
-    for name in METHODS:
-        method = get_method(name)
-        print(f"  {name:12} {method.objective + ' × ' + method.estimator:28} {method.summary}")
-        for key, spec in method.fields().items():
-            default = method.defaults.get(key, spec.default)
-            print(f"      {key + ' = ' + str(default):32} {spec.metadata['help']} [{spec.metadata['source']}]")
+    for name, method in METHODS.items():
+        if method.group == "main":
+            print(f"  {name:12} {method.objective + ' × ' + method.estimator:28} {method.summary}")
+            for key, spec in method.fields().items():
+                print(f"      {key + ' = ' + str(spec.default):32} {spec.metadata['help']} [{spec.metadata['source']}]")
+    print("\ncontrols (--method ablation); each takes all else from the method it is based on")
+    for name, method in METHODS.items():
+        if method.group == "ablation":
+            changed = ", ".join(f"{key} = {value}" for key, value in method.defaults.items())
+            print(f"  {name:24} {method.summary} ({method.base or 'no base'}{', ' if changed else ''}{changed})")
     print("\nprofiles")
     for name, head in profiles().items():
         print(f"  {name:12} {head}")

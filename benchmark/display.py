@@ -59,7 +59,7 @@ class Display:
             text = f"diverged: {outcome['warnings'][0]}"
         else:
             start, end = (outcome[when]["test"]["reward"] for when in ("initial", "final"))
-            text = f"test reward {start:+.3f} → {end:+.3f}"
+            text = "; ".join([f"test reward {start:+.3f} → {end:+.3f}", *outcome["warnings"]])
         count = f"[{self.ended_jobs}/{self.total}]"
         self._line(f"{self._clock()} {count} {job.name}  {text}  ({took}, {self._left()} left)")
 

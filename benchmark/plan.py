@@ -44,8 +44,8 @@ class Run:
     def resolved(self) -> dict[str, Any]:
         """The run's whole configuration: every section, and this method's hyperparameters."""
         values = self.config.as_dict()
-        overrides = values.pop("methods").get(self.method, {})
-        return {**values, "method": get_method(self.method).resolved(overrides)}
+        method = get_method(self.method).resolved(values.pop("methods"))
+        return {**values, "method": method}
 
     @property
     def hash(self) -> str:
@@ -92,10 +92,10 @@ def read_tasks(config: Config, tasks: list[str]) -> dict[str, TaskSource]:
 def make_runs(config: Config, sources: dict[str, TaskSource], methods: list[str], seeds: list[int]) -> list[Run]:
     """The grid in the order it is run: by task, then seed, then method, so that whole comparisons finish early."""
     for method in methods:
-        overrides = get_method(method).resolved(config.methods.get(method, {}))
-        if config.loop.sequences_per_update % overrides.get("k", 2):
+        k = get_method(method).resolved(config.methods).get("k", 2)
+        if config.loop.sequences_per_update % k:
             raise ConfigError(f"{method}: loop.sequences_per_update = {config.loop.sequences_per_update} is not a "
-                              f"multiple of k = {overrides['k']} completions per prompt.")
+                              f"multiple of k = {k} completions per prompt.")
     return [Run(task, method, seed, config.for_task(task), source.versions())
             for task, source in sources.items() for seed in seeds for method in methods]
 

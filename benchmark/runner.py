@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from baselines.context import Context, Progress
+from baselines.estimators.health import Health, noise_floor
 from baselines.registry import get_method
 from benchmark import provenance
 from benchmark.budget import Meter, PeakMemory
@@ -17,7 +18,7 @@ from benchmark.evaluation import Evaluation, Evaluator, load_baseline
 from benchmark.models import State
 from benchmark.plan import Run
 from benchmark.preparation import Prepared
-from benchmark.rollout import PromptStream, Sampler
+from benchmark.rollout import Batch, PromptStream, Sampler
 from benchmark.store import RunStore
 from benchmark.training import refine_reward
 
@@ -72,13 +73,14 @@ class Execution:
             prepared.data["pairs"], config.loop.sequences_per_update, config.decoding.temperature, run.seed,
         )
         method = get_method(run.method)
-        objective_settings, estimator_settings = method.hyperparameters(config.methods.get(run.method, {}))
+        objective_settings, estimator_settings = method.hyperparameters(config.methods)
         objective, estimator = method.classes()
         with self.meter.ledger("rollout"):  # what only this method needs (PPO's critic) is charged to it
             self.objective = objective(context, objective_settings)
         self.estimator = estimator({**self.policy.parameters, **self.objective.parameters}, estimator_settings,
                                    run.seed, config.execution.backward_batch)
         self.slice = Slice(run.budget.limit, run.budget.kind, config.loop.iterations, self.meter)
+        self.health, self.noise = Health(), {}
         self.evaluated = 0  # evaluation points passed, of config.evaluation.points
         self.latest: Evaluation = self.baseline["validation"]
         self.final: Evaluation = self.baseline["test"]
@@ -101,7 +103,7 @@ class Execution:
             if not str(error).startswith("diverged"):
                 raise
             status, warnings = "diverged", [str(error)]
-        return self._summary(status, list(dict.fromkeys(self.estimator.warnings)) + warnings)
+        return self._summary(status, [*dict.fromkeys(self.estimator.warnings), *self.health.warnings(), *warnings])
 
     def _optimise(self, iteration: int) -> None:
         """Policy optimisation until this iteration's slice of the budget is spent."""
@@ -116,11 +118,23 @@ class Execution:
                 with self.meter.ledger("update"):
                     figures = self.estimator.step(self.objective.loss, batch, self.slice.progress(iteration))
                 self.meter.updates += 1
+                if "difference" in figures:  # a zeroth-order update
+                    figures["noise_floor"] = self._noise_floor(iteration, batch)
+                    self.health.note(iteration, figures)
                 self._log_update(iteration, {**batch.info, **figures})
                 self._evaluate_if_due(iteration)
                 if self.slice.over(iteration):
                     break
         self._note_peak()
+
+    def _noise_floor(self, iteration: int, batch: Batch) -> float:
+        """Noise of the loss, measured once in every iteration, at its first zeroth-order update."""
+        if iteration not in self.noise:
+            with self.meter.ledger("log"):
+                self.noise[iteration] = noise_floor(
+                    self.estimator.parameters, self.objective.loss, batch, self.run.config.execution.backward_batch,
+                    self.run.seed, iteration)
+        return self.noise[iteration]
 
     def _note_peak(self) -> None:
         phase = self.estimator.phase
@@ -191,7 +205,8 @@ class Execution:
             "reward_increase": final["test"]["reward"] - initial["test"]["reward"] if final else None,
             "spent": spent, "overshoot": {"kind": kind, "amount": max(0.0, spent[kind] - self.slice.limit)},
             "wall_seconds": self.meter.wall_seconds(), "ledgers": dict(self.meter.seconds),
-            "ledger_tokens": dict(self.meter.tokens), "peak_memory_mib": self.peaks, "warnings": warnings,
+            "ledger_tokens": dict(self.meter.tokens), "peak_memory_mib": self.peaks, "health": self.health.summary(),
+            "warnings": warnings,
         }
 
     def _save_samples(self) -> None:

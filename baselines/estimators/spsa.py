@@ -11,6 +11,7 @@ import torch
 from baselines import hyperparameters as hp
 from baselines.context import History, Progress
 from baselines.estimators.backpropagation import scheduled
+from baselines.estimators.health import Arrival
 from benchmark.errors import RunError
 from benchmark.rollout import Batch
 from benchmark.seeding import derive_seed, generator
@@ -47,12 +48,14 @@ class SPSA:
 
     @torch.no_grad()
     def step(self, loss: Callable[[Batch], torch.Tensor], batch: Batch, progress: Progress) -> dict[str, float]:
-        epsilon = self.settings.epsilon
+        epsilon, arrival = self.settings.epsilon, Arrival()
         theta = {name: parameter.detach().clone() for name, parameter in self.parameters.items()}
 
         def loss_at(scale: float) -> float:
             for name, parameter in self.parameters.items():
                 torch.add(theta[name], self._direction(name, progress), alpha=scale, out=parameter.data)
+                if scale > 0:
+                    arrival.perturbed(theta[name], parameter)
             return sum(loss(part).item() for part in batch.split(self.micro_batch))
 
         try:
@@ -64,14 +67,10 @@ class SPSA:
         if not math.isfinite(slope):
             raise RunError(f"diverged: the perturbed losses are {plus} and {minus}. Lower lr or epsilon.")
         lr = scheduled(self.settings.lr, self.settings.schedule, progress)
-        squares = {"z": 0.0, "theta": 0.0}
         for name, parameter in self.parameters.items():
             z = self._direction(name, progress)
-            squares["z"] += z.square().sum().item()
-            squares["theta"] += theta[name].square().sum().item()
-            parameter.sub_(z.mul_(slope).add_(parameter, alpha=self.settings.weight_decay), alpha=lr)
+            parameter.sub_((slope * z).add_(parameter, alpha=self.settings.weight_decay), alpha=lr)
+            arrival.stepped(theta[name], parameter, z)
         self.updates += 1
-        z_norm = math.sqrt(squares["z"])
-        return {"loss": (plus + minus) / 2, "difference": plus - minus, "slope": slope, "lr": lr, "z_norm": z_norm,
-                "relative_perturbation": epsilon * z_norm / (math.sqrt(squares["theta"]) or 1.0),
-                "step_norm": lr * abs(slope) * z_norm}
+        return {"loss": (plus + minus) / 2, "difference": plus - minus, "slope": slope, "lr": lr,
+                **arrival.figures(epsilon)}

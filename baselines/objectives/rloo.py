@@ -7,6 +7,7 @@ import torch
 from baselines import hyperparameters as hp
 from baselines.context import Context
 from benchmark.rollout import Batch
+from benchmark.seeding import generator
 
 
 def leave_one_out(rewards: torch.Tensor, k: int) -> torch.Tensor:
@@ -35,12 +36,28 @@ class RLOO:
         rewards = rollout.rewards - self.settings.kl_coef * kl
         return Batch.of(
             (rollout.sequences,),
-            {"advantages": leave_one_out(rewards, rollout.k), "old": rollout.logprobs.sum(1)},
+            {"advantages": self.advantages(rewards), "old": rollout.logprobs.sum(1)},
             reward=rollout.rewards.mean().item(), kl=kl.mean().item(),
         )
+
+    def advantages(self, rewards: torch.Tensor) -> torch.Tensor:
+        """Of the completions (B,), from their rewards (B,)."""
+        return leave_one_out(rewards, self.settings.k)
 
     def loss(self, batch: Batch) -> torch.Tensor:
         (sequences,) = batch.parts
         logprobs = self.context.policy.logprobs(sequences, self.context.temperature).sum(1)
         ratio = (logprobs - batch.values["old"]).exp()
         return clipped(batch.values["advantages"], ratio, self.settings.clip).sum() / batch.rows
+
+
+class ShuffledRLOO(RLOO):
+    """A control: every rollout's advantages are dealt out to its completions at random, so that they tell nothing.
+    What a method gains with it, it does not gain from the reward."""
+
+    rollouts = 0
+
+    def advantages(self, rewards: torch.Tensor) -> torch.Tensor:
+        stream = generator("shuffled advantages", self.context.seed, self.rollouts)
+        self.rollouts += 1
+        return super().advantages(rewards)[torch.randperm(len(rewards), generator=stream).to(rewards.device)]

@@ -18,6 +18,8 @@ def figure(value: float | None, column: Column, lost: bool = False) -> str:
     """One number as a table shows it, or the word that stands for it."""
     if value is None:
         return "diverged" if lost else "n/a"
+    if column.scientific:
+        return f"{value:.1e}"
     text = f"{value:+,.{column.digits}f}" if column.signed else f"{value:,.{column.digits}f}"
     # A value that rounds to zero has no sign to show.
     return text.lstrip("+-") if not any(c in "123456789" for c in text) else text
@@ -79,12 +81,12 @@ def to_markdown(table: Table, heading: str = "##") -> str:
     lines = [f"{heading} {escape.markdown(table.title)}", ""]
     if table.reduced:
         lines += [f"**{table.reduced[0].upper()}{table.reduced[1:]}.**", ""]
-    for group, columns in table.groups():
+    for group, columns, rows in table.groups():
         lines += [f"{GROUPS[group]}:", ""]
         header = ["method", *[f"{c.title} [{c.unit}]" for c in columns], "n [runs]"]
         lines.append("| " + " | ".join(escape.markdown(h) for h in header) + " |")
         lines.append("|" + "|".join([":---", *["---:"] * (len(columns) + 1)]) + "|")
-        for row in table.rows:
+        for row in rows:
             name = escape.markdown(style.label(row.method))
             name += f"<sup>{','.join(row.marks)}</sup>" if row.marks else ""
             cells = [escape.markdown(cell_text(row.cells[c.key], c)) for c in columns]
@@ -104,13 +106,13 @@ def to_latex(table: Table) -> str:
         caption.insert(1, f"{table.reduced[0].upper()}{table.reduced[1:]}.")
     lines = [r"% needs \usepackage{booktabs,graphicx}", r"\begin{table*}", r"\centering", r"\footnotesize"]
     lines.append(rf"\caption{{{escape.latex(' '.join(caption))}}}")
-    for group, columns in table.groups():
+    for group, columns, rows in table.groups():
         lines += [rf"\par\medskip {escape.latex(GROUPS[group])}\par\smallskip", _SHRINK]
         lines += [rf"\begin{{tabular}}{{l{'r' * (len(columns) + 1)}}}", r"\toprule"]
         lines.append(" & ".join(["method", *[escape.latex(c.title) for c in columns], "n"]) + r" \\")
         lines.append(" & ".join(["", *[escape.latex(f"[{c.unit}]") for c in columns], "{[}runs{]}"]) + r" \\")
         lines.append(r"\midrule")
-        for row in table.rows:
+        for row in rows:
             name = escape.latex(style.label(row.method))
             name += rf"\textsuperscript{{{','.join(row.marks)}}}" if row.marks else ""
             cells = [_latex_number(cell_text(row.cells[c.key], c)) for c in columns]

@@ -30,10 +30,19 @@ PALETTE: dict[str, Look] = {
     "dpo": Look("#56B4E9", "v"),
     "mezo": Look("#CC79A7", "P", (0, (4, 1.5))),
     "mezo-dpo": Look("#4D4D4D", "X", (0, (4, 1.5, 1, 1.5))),
+    # ZOPrO's controls: thinner, each with a colour and a marker of its own.
+    "zopro-warm-start": Look("#000000", "|", (0, (5, 1)), 1.5),
+    "zopro-previous": Look("#0072B2", "<", (0, (3, 1)), 1.5),
+    "zopro-random": Look("#009E73", ">", (0, (3, 1)), 1.5),
+    "zopro-no-projection": Look("#E69F00", "h", (0, (3, 1, 1, 1)), 1.5),
+    "zopro-no-norm-matching": Look("#CC79A7", "P", (0, (3, 1, 1, 1)), 1.5),
+    "zopro-shuffled": Look("#56B4E9", "d", (0, (1.2, 1.2)), 1.5),
+    "zopro-published": Look("#882255", "*", (0, (1.2, 1.2)), 1.5),
+    "no-update": Look("#999999", "_", "-", 1.5),
 }
 
 # For methods that join later: darker and lighter relatives of the set above, dotted so that they cannot be taken for
-# one of the seven.
+# one of those.
 FURTHER: tuple[Look, ...] = tuple(
     Look(colour, marker, (0, (1.2, 1.2)))
     for colour, marker in (
@@ -56,6 +65,14 @@ LABELS = {
     "dpo": "DPO",
     "mezo": "MeZO",
     "mezo-dpo": "MeZO-DPO",
+    "zopro-warm-start": "warm start only",
+    "zopro-previous": "previous update only (a = 1)",
+    "zopro-random": "random only (a = 0)",
+    "zopro-no-projection": "no projection",
+    "zopro-no-norm-matching": "no norm matching",
+    "zopro-shuffled": "shuffled advantages",
+    "zopro-published": "ZOPrO, published settings",
+    "no-update": "no update (lr = 0)",
 }
 
 TASK_TITLES = {

@@ -23,11 +23,13 @@ class Column:
 
     Attributes:
         key: name in the CSV. title, unit: what the header says.
-        group: "end", "equal" or "cost": which block of the table it stands in.
+        group: key of ``GROUPS``: which block of the table it stands in.
         value: run → number, ``None`` where the run has none.
         start: run → number at π₀, for columns that read "start → end".
         outcome: whether a diverged run makes it a word (costs are known for diverged runs too).
-        digits: decimals. signed: show "+". seeds: show sd and every seed.
+        digits: decimals. scientific: one digit and an exponent instead. signed: show "+". seeds: show sd and every
+            seed.
+        word: run → a word that stands for the cell, "" for none.
         at, at_unit: where on the curve it was read, for the readings at equal time and equal compute.
     """
 
@@ -39,8 +41,10 @@ class Column:
     start: Value | None = None
     outcome: bool = True
     digits: int = 3
+    scientific: bool = False
     signed: bool = False
     seeds: bool = False
+    word: Callable[[Run], str] = lambda run: ""
     at: float | None = None
     at_unit: str = ""
 
@@ -91,14 +95,21 @@ class Table:
     notes: tuple[str, ...]
     footnotes: dict[str, str] = field(default_factory=dict)
 
-    def groups(self) -> list[tuple[str, tuple[Column, ...]]]:
-        return [(g, c) for g in GROUPS if (c := tuple(x for x in self.columns if x.group == g))]
+    def groups(self) -> list[tuple[str, tuple[Column, ...], tuple[Row, ...]]]:
+        """Key, columns and rows of each block; a method that has none of a block's readings is not in it."""
+        found = []
+        for group in GROUPS:
+            if columns := tuple(c for c in self.columns if c.group == group):
+                found.append((group, columns, tuple(row for row in self.rows
+                                                    if any(row.cells[c.key].word != "–" for c in columns))))
+        return found
 
 
 GROUPS = {
     "end": "At the end of the budget (test split)",
     "equal": "The same runs read at equal time and at equal compute (validation split, linear interpolation)",
     "cost": "What it cost (optimisation only; evaluation and what all methods share are not in it)",
+    "health": "Numerical health of the zeroth-order updates (median over a run; L₊, L₋: the two losses)",
 }
 
 # metric → (title, unit, decimals)
@@ -210,7 +221,30 @@ def _columns(results: Results, task: str) -> tuple[Column, ...]:
     cost("peak_memory", "peak memory", "MiB", peak("optimisation"), 0)
     cost("peak_memory_warm_start", "peak memory, warm start", "MiB", peak("warm_start"), 0)
     cost("wall_seconds", "wall time of the run", "s", lambda run: run.summary.get("wall_seconds"), 1)
-    return tuple(columns)
+    return (*columns, *_health_columns(runs))
+
+
+def _health_columns(runs: Sequence[Run]) -> list[Column]:
+    if not any(run.summary.get("health") for run in runs):
+        return []
+
+    def of(name: str) -> Value:
+        return lambda run: number((run.summary.get("health") or {}).get(name))
+
+    def below(run: Run) -> str:
+        return "below noise" if any(w.startswith("below noise") for w in run.warnings) else ""
+
+    shape = {"group": "health", "outcome": False}
+    return [
+        Column("signal_to_noise", "|L₊ − L₋| / noise floor", "ratio", value=of("median_signal_to_noise"), digits=1,
+               seeds=True, word=below, **shape),
+        Column("below_noise", "updates below noise", "share", value=of("below_noise"), digits=2, **shape),
+        Column("relative_perturbation", "‖εz‖/‖θ‖", "ratio", value=of("median_relative_perturbation"),
+               scientific=True, **shape),
+        Column("changed_share", "entries that εz changes", "share", value=of("median_changed_share"), **shape),
+        Column("step_cosine", "|cosine of step and z|", "0–1", value=of("median_step_cosine"), **shape),
+        Column("step_norm", "norm of a step", "‖Δθ‖", value=of("median_step_norm"), scientific=True, **shape),
+    ]
 
 
 def _cell(column: Column, runs: Sequence[Run]) -> Cell:
@@ -226,6 +260,8 @@ def _cell(column: Column, runs: Sequence[Run]) -> Cell:
     if len(known) < len(values):
         # Never a mean over fewer seeds than n says; a dash is for what the method does not have at all.
         word = f"n/a ({len(values) - len(known)} of {len(values)} seeds)" if known or column.outcome else "–"
+        return Cell(None, None, values, start, word, lost)
+    if word := next(filter(None, map(column.word, runs)), ""):
         return Cell(None, None, values, start, word, lost)
     return Cell(statistics.mean(known), statistics.sd(known), values, start, "", lost)
 

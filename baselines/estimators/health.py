@@ -1,0 +1,129 @@
+"""Numerical health of zeroth-order updates: is the difference of two losses a signal, and does the step arrive?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from statistics import median
+
+import torch
+
+from benchmark.errors import RunError
+from benchmark.rollout import Batch
+from benchmark.seeding import generator
+
+REPEATS = 4  # evaluations of the noise floor
+
+
+class Arrival:
+    """What a perturbation εz and a step change in the parameters' own dtype, summed over tensors."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, torch.Tensor] = {}
+        self._entries = 0
+
+    def _add(self, name: str, value: torch.Tensor) -> None:
+        self._sums[name] = self._sums.get(name, 0.0) + value
+
+    def perturbed(self, theta: torch.Tensor, moved: torch.Tensor) -> None:
+        """Note θ and θ + εz of one tensor."""
+        self._entries += theta.numel()
+        self._add("changed", (theta != moved).sum())
+
+    def stepped(self, theta: torch.Tensor, after: torch.Tensor, z: torch.Tensor) -> None:
+        """Note θ before and after the update, and z, of one tensor."""
+        step = (after - theta).float()
+        self._add("theta", theta.float().square().sum())
+        self._add("z", z.float().square().sum())
+        self._add("step", step.square().sum())
+        self._add("along", (step * z).sum())
+
+    def figures(self, epsilon: float) -> dict[str, float]:
+        """``z_norm``, ``step_norm``, ``relative_perturbation`` = ‖εz‖/‖θ‖, ``changed_share`` of the entries that
+        θ + εz changes, ``step_cosine`` between the step and z (0 where one of them is zero)."""
+        sums = {name: value.item() for name, value in self._sums.items()}
+        z, step, theta = (math.sqrt(sums[name]) for name in ("z", "step", "theta"))
+        return {"z_norm": z, "step_norm": step, "relative_perturbation": epsilon * z / (theta or 1.0),
+                "changed_share": sums["changed"] / self._entries,
+                "step_cosine": sums["along"] / (z * step) if z * step > 0 else 0.0}
+
+
+@torch.no_grad()
+def noise_floor(parameters: dict[str, torch.nn.Parameter], loss: Callable[[Batch], torch.Tensor], batch: Batch,
+                micro_batch: int, *seed: object) -> float:
+    """Root mean square difference between two evaluations of one loss at one point, as far as its dtype can tell.
+
+    The loss of ``batch`` is evaluated ``REPEATS`` times at θ(1 + u·δ), δ the dtype's rounding unit and u = ±1 at
+    random, with the rows in another order each time. A deterministic kernel that is merely called again returns the
+    same bits and hides its rounding; this shows it (Monte-Carlo arithmetic, Parker 1997), and a kernel's own
+    randomness too. Never below the spacing of float32 at the size of the loss's terms. θ is put back from a copy.
+
+    Raises:
+        RunError: the loss is not finite.
+    """
+    theta = {name: parameter.detach().clone() for name, parameter in parameters.items()}
+    values, terms = [], 0.0
+    try:
+        for repeat in range(REPEATS):
+            order = torch.randperm(len(batch.parts[0]), generator=generator("noise floor", *seed, repeat))
+            rows = order.to(batch.parts[0].ids.device)
+            shuffled = replace(batch, parts=tuple(part.select(rows, trim=False) for part in batch.parts),
+                               values={name: value[rows] for name, value in batch.values.items()})
+            for name, parameter in parameters.items():
+                stream = generator("noise floor", *seed, repeat, name, device=parameter.device.type)
+                sign = torch.randint(0, 2, parameter.shape, generator=stream, device=parameter.device) * 2 - 1
+                unit = torch.finfo(parameter.dtype).eps
+                parameter.copy_(theta[name] + theta[name] * (sign * unit).to(parameter.dtype))
+            # Small parts, because the terms of a loss may cancel (advantages add up to zero): rounding acts on terms.
+            parts = [loss(part).item() for part in shuffled.split(max(1, min(micro_batch, len(order) // 8)))]
+            values.append(sum(parts))
+            terms = max(terms, sum(map(abs, parts)))
+    finally:
+        for name, parameter in parameters.items():
+            parameter.copy_(theta[name])
+    mean = sum(values) / REPEATS
+    if not math.isfinite(mean):
+        raise RunError(f"diverged: the loss is {mean} at the policy itself. Lower the learning rate.")
+    variance = sum((value - mean) ** 2 for value in values) / (REPEATS - 1)
+    single = torch.finfo(torch.float32)
+    return max(math.sqrt(2 * variance), single.eps * terms, single.tiny)
+
+
+class Health:
+    """Collects the figures of a run's zeroth-order updates."""
+
+    def __init__(self) -> None:
+        self._rows: list[tuple[int, dict[str, float]]] = []
+
+    def note(self, iteration: int, figures: dict[str, float]) -> None:
+        """One update's figures, ``noise_floor`` among them."""
+        self._rows.append((iteration, figures))
+
+    def summary(self) -> dict[str, float] | None:
+        """Medians over the zeroth-order updates, and the share whose |L₊ − L₋| is below the noise floor; None for a
+        run that made none."""
+        if not self._rows:
+            return None
+        middle = {f"median_{name}": median(abs(figures[name]) for _, figures in self._rows)
+                  for name in ("relative_perturbation", "changed_share", "step_cosine", "step_norm", "z_norm")}
+        return {"updates": len(self._rows), "below_noise": sum(map(_below, self._rows)) / len(self._rows),
+                "median_signal_to_noise": median(_ratio(row) for row in self._rows), **middle}
+
+    def warnings(self) -> list[str]:
+        """The words for a run most of whose zeroth-order updates follow noise."""
+        below = [iteration for iteration, figures in filter(_below, self._rows)]
+        if len(below) <= len(self._rows) / 2:
+            return []
+        counts = {i: (below.count(i), sum(i == other for other, _ in self._rows)) for i in sorted(set(below))}
+        listed = ", ".join(f"{some} of {every} in iteration {i + 1}" for i, (some, every) in counts.items())
+        return [f"below noise: in {len(below)} of {len(self._rows)} zeroth-order updates the two losses differ by less "
+                f"than the noise of evaluating one ({listed})"]
+
+
+def _ratio(row: tuple[int, dict[str, float]]) -> float:
+    return abs(row[1]["difference"]) / row[1]["noise_floor"]
+
+
+def _below(row: tuple[int, dict[str, float]]) -> bool:
+    return _ratio(row) < 1
