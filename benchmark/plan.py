@@ -10,8 +10,8 @@ from typing import Any
 
 from baselines.registry import get_method
 from benchmark.budget import Budget
-from benchmark.config import Config
-from benchmark.errors import ConfigError
+from benchmark.config import SECTIONS, Config
+from benchmark.errors import BenchmarkError, ConfigError
 
 PROTOCOL = "1.0"  # results of different protocol versions are never put in one table
 
@@ -66,6 +66,20 @@ class Run:
         return {"task": self.task, "method": self.method, "seed": self.seed, "hash": self.hash,
                 "profile": self.config.profile, "protocol": PROTOCOL,
                 "budget": {"kind": self.budget.kind, "limit": self.budget.limit}, **self.versions}
+
+
+def load_run(folder: Path) -> Run:
+    """The run of a run directory, as its ``config.json`` tells it; BenchmarkError if it cannot be read."""
+    try:
+        stored = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        identity, values = stored["run"], stored["config"]
+        sections = {name: cls(**values[name]) for name, cls in SECTIONS.items()}
+        config = Config(profile=values["profile"], **sections, methods={identity["method"]: values["method"]})
+        get_method(identity["method"])
+        versions = {name: identity[name] for name in ("task_version", "revision")}
+        return Run(identity["task"], identity["method"], int(identity["seed"]), config, versions)
+    except (OSError, ValueError, KeyError, TypeError, ConfigError) as error:
+        raise BenchmarkError(f"{folder.name}/config.json: not a run of this version ({error}).") from None
 
 
 def read_tasks(config: Config, tasks: list[str]) -> dict[str, TaskSource]:

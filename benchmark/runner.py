@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from baselines.context import Context, Progress
+from baselines.context import Context, Objective, Progress
 from baselines.estimators.health import Health, noise_floor
 from baselines.registry import get_method
 from benchmark import provenance
@@ -64,26 +64,34 @@ class Execution:
         initial = self.reward.state()
         self.baseline = load_baseline(prepared.folder / "baseline.json")
         self.evaluator = Evaluator(prepared, initial, run.seed, self.baseline)
-        bodies = [prompt["text"] for prompt in prepared.data["prompts"]["train"]]
-        prompts = PromptStream(bodies, prepared.encoder, "prompts", run.seed)
-        self.refinement_prompts = PromptStream(bodies, prepared.encoder, "refinement prompts", run.seed)
-        sampler = Sampler(self.policy, self.reward, prompts, config.decoding.temperature, "rollout", run.seed)
-        context = Context(
-            self.policy, sampler, lambda: prepared.reward(self.meter, run.seed, "critic", self.policy),
-            prepared.data["pairs"], config.loop.sequences_per_update, config.decoding.temperature, run.seed,
-        )
-        method = get_method(run.method)
-        objective_settings, estimator_settings = method.hyperparameters(config.methods)
-        objective, estimator = method.classes()
+        self.refinement_prompts = self._prompts("refinement prompts")
         with self.meter.ledger("rollout"):  # what only this method needs (PPO's critic) is charged to it
-            self.objective = objective(context, objective_settings)
-        self.estimator = estimator({**self.policy.parameters, **self.objective.parameters}, estimator_settings,
-                                   run.seed, config.execution.backward_batch)
+            self.objective = self.objective_on("prompts", "rollout")
+        settings = get_method(run.method).hyperparameters(config.methods)[1]
+        estimator = get_method(run.method).classes()[1]
+        self.estimator = estimator({**self.policy.parameters, **self.objective.parameters}, settings, run.seed,
+                                   config.execution.backward_batch)
         self.slice = Slice(run.budget.limit, run.budget.kind, config.loop.iterations, self.meter)
         self.health, self.noise = Health(), {}
         self.evaluated = 0  # evaluation points passed, of config.evaluation.points
         self.latest: Evaluation = self.baseline["validation"]
         self.final: Evaluation = self.baseline["test"]
+
+    def _prompts(self, stream: str) -> PromptStream:
+        bodies = [prompt["text"] for prompt in self.prepared.data["prompts"]["train"]]
+        return PromptStream(bodies, self.prepared.encoder, stream, self.run.seed)
+
+    def objective_on(self, prompts: str, rollout: str) -> Objective:
+        """The method's objective for the run's policy; the arguments name its random streams."""
+        run, config, prepared = self.run, self.run.config, self.prepared
+        temperature = config.decoding.temperature
+        sampler = Sampler(self.policy, self.reward, self._prompts(prompts), temperature, rollout, run.seed)
+        context = Context(
+            self.policy, sampler, lambda: prepared.reward(self.meter, run.seed, "critic", self.policy),
+            prepared.data["pairs"], config.loop.sequences_per_update, temperature, run.seed,
+        )
+        method = get_method(run.method)
+        return method.classes()[0](context, method.hyperparameters(config.methods)[0])
 
     def execute(self) -> dict[str, Any]:
         """Spend the budget; return the summary (not yet written)."""

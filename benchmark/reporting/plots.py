@@ -46,8 +46,8 @@ def write_all(results: Results, folder: Path) -> list[Path]:
                 ("reward_vs_kl", "kl", "reward against KL, the price paid"),
             ):
                 figure = _single(results, task, x, f"{results.title(task)}: {words}")
-                written += _save(figure, folder / f"{name}_{task}")
-        written += _save(_overview(results), folder / "overview")
+                written += save(figure, folder / f"{name}_{task}")
+        written += save(_overview(results), folder / "overview")
     return written
 
 
@@ -228,7 +228,8 @@ def _overview(results: Results) -> Figure:
     return figure
 
 
-def _save(figure: Figure, stem: Path) -> list[Path]:
+def save(figure: Figure, stem: Path) -> list[Path]:
+    """Write ``figure`` as PNG and SVG at ``stem``."""
     FigureCanvasAgg(figure)
     png, svg = stem.with_name(stem.name + ".png"), stem.with_name(stem.name + ".svg")
     figure.savefig(png, metadata={"Software": None})

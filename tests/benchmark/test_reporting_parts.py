@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from baselines.registry import method_groups
 from benchmark.reporting import escape, reader, style
 from benchmark.reporting.formats import figure
 from benchmark.reporting.plots import mean_curve
@@ -65,9 +66,12 @@ def test_a_value_that_rounds_to_zero_has_no_sign(value, expected):
     assert figure(value, column) == expected
 
 
-def test_seven_methods_differ_in_colour_and_in_marker():
-    looks = style.looks(list(style.PALETTE))
-    assert len({look.colour for look in looks.values()}) == len({look.marker for look in looks.values()}) == 7
+@pytest.mark.parametrize("group", ["main", "ablation"])
+def test_the_methods_of_a_group_differ_in_colour_and_in_marker(group):
+    methods = method_groups()[group]
+    assert set(methods) <= style.PALETTE.keys() and set(methods) <= style.LABELS.keys()
+    looks = style.looks(methods).values()
+    assert len({look.colour for look in looks}) == len({look.marker for look in looks}) == len(methods)
 
 
 def test_a_look_does_not_depend_on_company_or_spelling():

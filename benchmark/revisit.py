@@ -1,0 +1,51 @@
+"""Finished runs taken up again: which ones a folder holds, and the preparation that they started from."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from benchmark.errors import ConfigError
+from benchmark.plan import Run, cache_folder, load_run, read_tasks
+from benchmark.preparation import Prepared, preparation_key, prepare
+from benchmark.store import RunStore
+
+
+def finished_runs(folder: Path, tasks: list[str], methods: list[str], seeds: list[int] | None
+                  ) -> list[tuple[Run, RunStore]]:
+    """Finished runs of ``folder`` that match, in the order of ``tasks``, then seeds, then ``methods``.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    stores = [RunStore(path) for path in sorted(folder.glob("*__*__s*__*"))]
+    found = [(load_run(store.folder), store) for store in stores if store.done]
+    found = [(run, store) for run, store in found if run.task in tasks and run.method in methods
+             and (seeds is None or run.seed in seeds)]
+    if not found:
+        raise ConfigError(f"{folder}: no finished run of {', '.join(methods)} on {', '.join(tasks)} there. Pass the "
+                          f"--out folder of a run command.")
+    return sorted(found, key=lambda item: (tasks.index(item[0].task), item[0].seed, methods.index(item[0].method)))
+
+
+def prepared_for(run: Run, cache: Path, data: str | None) -> Prepared:
+    """The preparation of ``run``, from ``cache``; made anew from its rows if it is not there.
+
+    Args:
+        data: folder of the raw files, for runs on local files.
+
+    Raises:
+        ConfigError: the run needs local files and ``data`` is not given, or holds other rows than the run read.
+    """
+    folder = cache_folder(cache, run.task, run.seed, preparation_key(run.config, run.task, run.seed, run.versions))
+    if (folder / "preparation.json").is_file():
+        return Prepared(folder, run.config, run.task)
+    if run.config.data.source == "local" and data is None:
+        raise ConfigError(f"{run.name} was made from local files, and its preparation is not in {cache}: pass --data.")
+    config = dataclasses.replace(run.config, data=dataclasses.replace(run.config.data, folder=data or ""))
+    source = read_tasks(config, [run.task])[run.task]
+    if source.versions() != run.versions:
+        raise ConfigError(f"{run.name} read other rows ({run.versions['revision']}) than there are now "
+                          f"({source.versions()['revision']}): pass --data with the files of that run.")
+    print(f"preparing {run.task}, seed {run.seed}")
+    return prepare(folder, config, run.task, source.data, run.seed, lambda stage, share: None)
