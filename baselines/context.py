@@ -72,6 +72,7 @@ class Estimator(Protocol):
 
     parameters: dict[str, torch.nn.Parameter]  # what it updates
     phase: str  # what peak memory is booked under: optimisation, or a phase of its own such as a warm start
+    sizes: dict[str, float]  # of a zeroth-order one: ‖εz‖ of each tensor in the last update
     warnings: list[str]  # what a reader of the result must know; shown with the run's row
 
     def begin_iteration(self, iteration: int, history: History) -> None:

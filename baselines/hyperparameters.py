@@ -1,9 +1,9 @@
 """Hyperparameters of every objective and estimator: published default, help line and source.
 
 Sources: V = the released ZOPrO code (alessioGalatolo/VisZOPrO @ f7c3401), F = the TRL fork it pins
-(alessioGalatolo/trl @ ca1dd277), M = princeton-nlp/MeZO @ 552cb1b, R = the reference DPO implementation
-(eric-mitchell/direct-preference-optimization @ f8b8c0f). A profile may override a default; what a run used is in its
-``config.json``.
+(alessioGalatolo/trl @ ca1dd277), TF = transformers 4.47.1, M = princeton-nlp/MeZO @ 552cb1b, R = the reference DPO
+implementation (eric-mitchell/direct-preference-optimization @ f8b8c0f). A profile may override a default; what a run
+used is in its ``config.json``.
 """
 
 from __future__ import annotations
@@ -66,7 +66,8 @@ class Backpropagation:
     schedule: str = published("linear_iteration", "learning rate over the run, or over each iteration",
                               "TF training_args.py: linear to 0 in every trainer, one trainer an iteration", SCHEDULES)
     weight_decay: float = published(0.0, "decoupled weight decay", "TF training_args.py:896", minimum=0)
-    max_grad_norm: float = published(1.0, "gradient norm clip", "TF training_args.py:900", minimum=0)
+    max_grad_norm: float = published(1.0, "gradient norm clip, 0 = none", "TF training_args.py:900; none in F's own "
+                                     "training loops, which are RLOO's and PPO's", minimum=0)
 
 
 @dataclass(frozen=True)
@@ -96,3 +97,5 @@ class ZOPrO:
                                  "V zopro.py:206-233")
     warm_start_lr: float = published(5e-5, "AdamW learning rate of the first iteration (backpropagation)",
                                      "V trainers.py:204-220", minimum=0)
+    warm_start_max_grad_norm: float = published(0.0, "gradient norm clip of the first iteration, 0 = none",
+                                                "F rloo_trainer.py:332-531 has none", minimum=0)

@@ -97,8 +97,10 @@ def _control(name: str, summary: str, objective: str = "rloo", **defaults: Any) 
 METHODS: dict[str, Method] = {
     method.name: method
     for method in (
-        Method("rloo", "rloo", "backpropagation", "REINFORCE leave-one-out, AdamW"),
-        Method("ppo", "ppo", "backpropagation", "PPO with a trainable critic and GAE, AdamW"),
+        # The published training loops of RLOO and PPO do not clip gradients; those of DPO and online DPO do.
+        Method("rloo", "rloo", "backpropagation", "REINFORCE leave-one-out, AdamW", defaults={"max_grad_norm": 0.0}),
+        Method("ppo", "ppo", "backpropagation", "PPO with a trainable critic and GAE, AdamW",
+               defaults={"max_grad_norm": 0.0}),
         Method("online-dpo", "online_dpo", "backpropagation", "DPO on pairs sampled from the policy, AdamW"),
         Method("dpo", "dpo", "backpropagation", "DPO on the task's own pairs, AdamW"),
         Method("mezo", "rloo", "spsa", "Gaussian two-point SPSA on the RLOO surrogate"),

@@ -253,8 +253,9 @@ def command_list(options: argparse.Namespace) -> int:
     for name, method in METHODS.items():
         if method.group == "main":
             print(f"  {name:12} {method.objective + ' × ' + method.estimator:28} {method.summary}")
+            values = method.resolved({})
             for key, spec in method.fields().items():
-                print(f"      {key + ' = ' + str(spec.default):32} {spec.metadata['help']} [{spec.metadata['source']}]")
+                print(f"      {key + ' = ' + str(values[key]):32} {spec.metadata['help']} [{spec.metadata['source']}]")
     print("\ncontrols (--method ablation); each takes all else from the method it is based on")
     for name, method in METHODS.items():
         if method.group == "ablation":

@@ -71,7 +71,7 @@ class LLMJudge:
 
     P(first better) comes from its next-token probabilities of "0" and "1", averaged over both orders of the outputs,
     so that neither sampling nor a preference for a position enters (the released code samples one token, in one
-    random order, and drops rows with another answer; ALGORITHMS §3.4).
+    random order, and drops rows with another answer: VisZOPrO @ f7c3401, dataset_utils.py:132-164).
     """
 
     name = "llm"

@@ -140,8 +140,8 @@ class Execution:
         if iteration not in self.noise:
             with self.meter.ledger("log"):
                 self.noise[iteration] = noise_floor(
-                    self.estimator.parameters, self.objective.loss, batch, self.run.config.execution.backward_batch,
-                    self.run.seed, iteration)
+                    self.estimator.parameters, self.estimator.sizes, self.objective.loss, batch,
+                    self.run.config.execution.backward_batch, self.run.seed, iteration)
         return self.noise[iteration]
 
     def _note_peak(self) -> None:

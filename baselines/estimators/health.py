@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from statistics import median
+from statistics import median, stdev
 
 import torch
 
@@ -13,7 +13,8 @@ from benchmark.errors import RunError
 from benchmark.rollout import Batch
 from benchmark.seeding import generator
 
-REPEATS = 4  # evaluations of the noise floor
+REPEATS = 4  # pairs of evaluations of the noise floor
+NEAR = 3e-4  # ‖n‖/‖θ‖ in them at most
 
 
 class Arrival:
@@ -21,6 +22,7 @@ class Arrival:
 
     def __init__(self) -> None:
         self._sums: dict[str, torch.Tensor] = {}
+        self._squares: dict[str, torch.Tensor] = {}  # ‖z‖² of each tensor
         self._entries = 0
 
     def _add(self, name: str, value: torch.Tensor) -> None:
@@ -31,63 +33,83 @@ class Arrival:
         self._entries += theta.numel()
         self._add("changed", (theta != moved).sum())
 
-    def stepped(self, theta: torch.Tensor, after: torch.Tensor, z: torch.Tensor) -> None:
-        """Note θ before and after the update, and z, of one tensor."""
+    def stepped(self, name: str, theta: torch.Tensor, after: torch.Tensor, z: torch.Tensor) -> None:
+        """Note θ before and after the update, and z, of tensor ``name``."""
         step = (after - theta).float()
         self._add("theta", theta.float().square().sum())
-        self._add("z", z.float().square().sum())
+        self._squares[name] = z.float().square().sum()
         self._add("step", step.square().sum())
         self._add("along", (step * z).sum())
+
+    def sizes(self, epsilon: float) -> dict[str, float]:
+        """‖εz‖ of each tensor."""
+        return {name: epsilon * math.sqrt(square.item()) for name, square in self._squares.items()}
 
     def figures(self, epsilon: float) -> dict[str, float]:
         """``z_norm``, ``step_norm``, ``relative_perturbation`` = ‖εz‖/‖θ‖, ``changed_share`` of the entries that
         θ + εz changes, ``step_cosine`` between the step and z (0 where one of them is zero)."""
         sums = {name: value.item() for name, value in self._sums.items()}
-        z, step, theta = (math.sqrt(sums[name]) for name in ("z", "step", "theta"))
+        step, theta = math.sqrt(sums["step"]), math.sqrt(sums["theta"])
+        z = math.sqrt(sum(self._squares.values()).item())
         return {"z_norm": z, "step_norm": step, "relative_perturbation": epsilon * z / (theta or 1.0),
                 "changed_share": sums["changed"] / self._entries,
                 "step_cosine": sums["along"] / (z * step) if z * step > 0 else 0.0}
 
 
 @torch.no_grad()
-def noise_floor(parameters: dict[str, torch.nn.Parameter], loss: Callable[[Batch], torch.Tensor], batch: Batch,
-                micro_batch: int, *seed: object) -> float:
-    """Root mean square difference between two evaluations of one loss at one point, as far as its dtype can tell.
+def noise_floor(parameters: dict[str, torch.nn.Parameter], sizes: dict[str, float],
+                loss: Callable[[Batch], torch.Tensor], batch: Batch, micro_batch: int, *seed: object) -> float:
+    """How large |L₊ − L₋| becomes by noise alone, in 95 % of cases: rounding, and whatever else differs from one
+    evaluation of a loss to the next.
 
-    The loss of ``batch`` is evaluated ``REPEATS`` times at θ(1 + u·δ), δ the dtype's rounding unit and u = ±1 at
-    random, with the rows in another order each time. A deterministic kernel that is merely called again returns the
-    same bits and hides its rounding; this shows it (Monte-Carlo arithmetic, Parker 1997), and a kernel's own
-    randomness too. Never below the spacing of float32 at the size of the loss's terms. θ is put back from a copy.
+    For random n as long as the perturbation, but short enough (``NEAR``) for the loss not to bend, L(θ + n) + L(θ − n)
+    holds no slope. What is left of it, apart from its mean, is noise with the variance of L₊ − L₋. So: twice the
+    standard deviation of that sum over ``REPEATS`` random n.
+    θ is dithered by one rounding unit of its dtype each time and the rows come in another order, because a
+    deterministic kernel that is merely called again returns the same bits (Monte-Carlo arithmetic, Parker 1997).
+    Never below the spacing of float32 at the size of the loss's terms. θ is put back from a copy.
+
+    Args:
+        sizes: ‖εz‖ of each tensor.
+        loss, batch, micro_batch: as an estimator's step has them.
+        seed: names of the random stream.
 
     Raises:
         RunError: the loss is not finite.
     """
     theta = {name: parameter.detach().clone() for name, parameter in parameters.items()}
-    values, terms = [], 0.0
+    total = math.sqrt(sum(value.float().square().sum().item() for value in theta.values()))
+    scale = min(1.0, NEAR * total / (math.hypot(*sizes.values()) or 1.0))
+    terms = 0.0
+
+    def evaluate(repeat: int, sign: int) -> float:
+        nonlocal terms
+        order = torch.randperm(len(batch.parts[0]), generator=generator("noise order", *seed, repeat, sign))
+        rows = order.to(batch.parts[0].ids.device)
+        shuffled = replace(batch, parts=tuple(part.select(rows, trim=False) for part in batch.parts),
+                           values={name: value[rows] for name, value in batch.values.items()})
+        for name, parameter in parameters.items():
+            device, unit = parameter.device, torch.finfo(parameter.dtype).eps
+            stream = generator("noise", *seed, repeat, name, device=device.type)
+            n = torch.randn(parameter.shape, generator=stream, device=device)
+            dither = torch.rand(parameter.shape, generator=generator("dither", *seed, repeat, sign, name,
+                                                                     device=device.type), device=device)
+            moved = theta[name] * (1 + (2 * dither - 1) * unit) + n * (sign * scale * sizes[name] / n.norm())
+            parameter.copy_(moved.to(parameter.dtype))
+        # Small parts, because the terms of a loss may cancel (advantages add up to zero): rounding acts on terms.
+        parts = [loss(part).item() for part in shuffled.split(max(1, min(micro_batch, len(order) // 8)))]
+        terms = max(terms, sum(map(abs, parts)))
+        return sum(parts)
+
     try:
-        for repeat in range(REPEATS):
-            order = torch.randperm(len(batch.parts[0]), generator=generator("noise floor", *seed, repeat))
-            rows = order.to(batch.parts[0].ids.device)
-            shuffled = replace(batch, parts=tuple(part.select(rows, trim=False) for part in batch.parts),
-                               values={name: value[rows] for name, value in batch.values.items()})
-            for name, parameter in parameters.items():
-                stream = generator("noise floor", *seed, repeat, name, device=parameter.device.type)
-                sign = torch.randint(0, 2, parameter.shape, generator=stream, device=parameter.device) * 2 - 1
-                unit = torch.finfo(parameter.dtype).eps
-                parameter.copy_(theta[name] + theta[name] * (sign * unit).to(parameter.dtype))
-            # Small parts, because the terms of a loss may cancel (advantages add up to zero): rounding acts on terms.
-            parts = [loss(part).item() for part in shuffled.split(max(1, min(micro_batch, len(order) // 8)))]
-            values.append(sum(parts))
-            terms = max(terms, sum(map(abs, parts)))
+        sums = [evaluate(repeat, 1) + evaluate(repeat, -1) for repeat in range(REPEATS)]
     finally:
         for name, parameter in parameters.items():
             parameter.copy_(theta[name])
-    mean = sum(values) / REPEATS
-    if not math.isfinite(mean):
-        raise RunError(f"diverged: the loss is {mean} at the policy itself. Lower the learning rate.")
-    variance = sum((value - mean) ** 2 for value in values) / (REPEATS - 1)
+    if not math.isfinite(sum(sums)):
+        raise RunError(f"diverged: the loss is {sum(sums)} beside the policy itself. Lower the learning rate.")
     single = torch.finfo(torch.float32)
-    return max(math.sqrt(2 * variance), single.eps * terms, single.tiny)
+    return max(2 * stdev(sums), single.eps * terms, single.tiny)
 
 
 class Health:

@@ -32,6 +32,7 @@ class SPSA:
         self.parameters, self.settings, self.micro_batch = parameters, settings, micro_batch
         self.seed, self.updates = seed, 0
         self.warnings: list[str] = []
+        self.sizes: dict[str, float] = {}
 
     def begin_iteration(self, iteration: int, history: History) -> None:
         """Nothing to prepare: z does not depend on what happened before."""
@@ -70,7 +71,8 @@ class SPSA:
         for name, parameter in self.parameters.items():
             z = self._direction(name, progress)
             parameter.sub_((slope * z).add_(parameter, alpha=self.settings.weight_decay), alpha=lr)
-            arrival.stepped(theta[name], parameter, z)
+            arrival.stepped(name, theta[name], parameter, z)
         self.updates += 1
+        self.sizes = arrival.sizes(epsilon)
         return {"loss": (plus + minus) / 2, "difference": plus - minus, "slope": slope, "lr": lr,
                 **arrival.figures(epsilon)}

@@ -83,7 +83,9 @@ class ZOPrO(SPSA):
 
     def begin_iteration(self, iteration: int, history: History) -> None:
         if iteration == 0:
-            warm = hp.Backpropagation(lr=self.settings.warm_start_lr, schedule=self.settings.schedule)
+            settings = self.settings
+            warm = hp.Backpropagation(lr=settings.warm_start_lr, schedule=settings.schedule,
+                                      max_grad_norm=settings.warm_start_max_grad_norm)
             self.warm_start = Backpropagation(self.parameters, warm, self.seed, self.micro_batch)
             return
         self.warm_start = None  # frees the optimiser's state
@@ -98,8 +100,8 @@ class ZOPrO(SPSA):
             raise RunError("zopro: the policy did not move in the warm start, so there is no previous update to "
                            "perturb along. Raise zopro.warm_start_lr or the budget.")
         # A result, not a failure: ‖z‖ follows the previous update, so updates that vanish once stay away for good.
-        self.warnings.append(f"no longer moves: the policy's update of iteration {iteration} is exactly zero in its "
-                             f"dtype, so every later perturbation is zero too")
+        self.warnings.append(f"no longer moves: the policy's update of iteration {iteration} is exactly zero, and so "
+                             f"is every later perturbation")
 
     def _on_device(self, update: State) -> State:
         return {name: update[name].to(p.device, p.dtype) for name, p in self.parameters.items()}
