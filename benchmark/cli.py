@@ -76,13 +76,30 @@ def parser() -> argparse.ArgumentParser:
     diagnose.add_argument("--task", action="append", metavar="NAME", help="a task; repeat, or separate by commas")
     diagnose.add_argument("--method", action="append", metavar="NAME", help="whose runs (default zopro)")
     diagnose.add_argument("--seed", "--seeds", action="append", metavar="N", dest="seeds", help="seeds (default: all)")
-    diagnose.add_argument("--draws", type=int, default=16, metavar="N", help="directions drawn a point (default 16)")
+    diagnose.add_argument("--draws", type=int, default=8, metavar="N", help="directions drawn a point (default 8)")
     diagnose.add_argument("--epsilon", type=float, default=0.0, metavar="X", help="size of the perturbation of every "
                           "candidate (default: Gaussian 0.01, ZOPrO as in its run)")
     diagnose.add_argument("--data", metavar="FOLDER", help="the data folder of runs on local files")
     diagnose.add_argument("--cache", type=Path, default=Path("results/cache"), metavar="DIR",
                           help="folder of shared preparations (default results/cache)")
     diagnose.set_defaults(command=command_diagnose)
+
+    bench = commands.add_parser("bench", help="speed and memory of the methods, beside what the hardware allows and "
+                                "beside TRL; made-up models, no data")
+    bench.add_argument("--what", action="append", metavar="NAME", help="methods, floors, peers, sweeps (default: all "
+                       "but sweeps); repeat, or separate by commas")
+    bench.add_argument("--method", "--methods", action="append", metavar="NAME", dest="methods",
+                       help="methods or a group (default main)")
+    bench.add_argument("--size", default="tiny", metavar="NAME", help="tiny (default) or 1b, for a GPU")
+    bench.add_argument("--repeats", type=int, default=5, metavar="N", help="processes for every figure (default 5)")
+    bench.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: all cores)")
+    bench.add_argument("--device", default="auto", metavar="NAME", help="auto (default), cpu, cuda or cuda:N")
+    bench.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="assignments",
+                       help="any configuration field or hyperparameter, for example hidden_size=64")
+    bench.add_argument("--out", type=Path, default=Path("results/runs/bench"), metavar="DIR",
+                       help="result folder (default results/runs/bench)")
+    bench.add_argument("--json", action="store_true", help="print the figures as JSON and write nothing")
+    bench.set_defaults(command=command_bench)
     return root
 
 
@@ -239,6 +256,19 @@ def command_diagnose(options: argparse.Namespace) -> int:
     for path in write_diagnosis(runs, out, options.cache, options.data, settings, titles, print):
         print(f"  {path}")
     return 0
+
+
+def command_bench(options: argparse.Namespace) -> int:
+    from benchmark.bench import driver, plan
+
+    parts = names(options.what or list(plan.DEFAULT_PARTS), list(plan.PARTS), "part of the bench")
+    methods = names(options.methods or ["main"], list(METHODS), "method", method_groups())
+    threads = driver.cores() if options.threads is None else options.threads
+    config = plan.configure(options.size, options.assignments, threads, options.device)
+    if options.json:
+        return driver.show(options.size, parts, methods, options.repeats, config)
+    make_folder(options.out)
+    return driver.write(options.size, parts, methods, options.repeats, config, options.out)
 
 
 def command_list(options: argparse.Namespace) -> int:

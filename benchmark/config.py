@@ -55,7 +55,8 @@ class Model:
 
 @dataclass(frozen=True)
 class Adapter:
-    rank: int = option(8, "LoRA rank, the same for policy and reward model", minimum=1)
+    rank: int = option(8, "LoRA rank, the same for policy and reward model; 0 = no adapter, all parameters are trained",
+                      minimum=0)
     alpha: int = option(16, "LoRA alpha (scale = alpha / rank)", minimum=1)
     dropout: float = option(0.0, "LoRA dropout in SFT and reward-model training; always 0 in policy optimisation",
                             minimum=0)

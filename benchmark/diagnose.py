@@ -30,8 +30,8 @@ from benchmark.store import RunStore
 
 WEIGHTS = (0.0, 0.25, 0.5, 0.75, 0.9, 0.999)  # values of a, the weight of the previous update
 SMALL = 8  # rollouts of the size of one update that the candidates take their directions from
-MEASURED = 4  # draws of each candidate whose step is really made and the loss compared,
-MEASURED_ON = 8  # on so many of the rollouts behind the true gradient
+MEASURED = 2  # draws of each candidate whose step is really made and the loss compared,
+MEASURED_ON = 4  # on so many of the rollouts behind the true gradient
 START = Progress(0.0, 0.0)
 
 
@@ -40,8 +40,8 @@ class Settings:
     """How much is measured at each point: draws of z a candidate, rollouts that make the true gradient, and the ε of
     all candidates (0 = each at the run's own)."""
 
-    draws: int = 16
-    rollouts: int = 32
+    draws: int = 8
+    rollouts: int = 16
     epsilon: float = 0.0
 
     def __post_init__(self) -> None:
@@ -114,6 +114,7 @@ class Point:
         for batch in self.large:
             for key, value in self.gradient(batch).items():
                 self.true[key] += value / len(self.large)
+        self.here = self.loss()
 
     def gradient(self, batch: Batch) -> State:
         """Back-propagated gradient of the objective on ``batch``."""
@@ -197,11 +198,10 @@ def measure(point: Point, draw: Callable[[int], State], draws: int, forwards: fl
 def _drop(point: Point, step: State) -> float:
     """How far the loss falls from θ to θ − ``step``; θ is put back."""
     theta = {name: p.detach().clone() for name, p in point.parameters.items()}
-    before = point.loss()
     try:
         for name, parameter in point.parameters.items():
             parameter.sub_(step[name].to(parameter.dtype))
-        return before - point.loss()
+        return point.here - point.loss()
     finally:
         for name, parameter in point.parameters.items():
             parameter.copy_(theta[name])

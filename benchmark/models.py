@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import warnings
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import nn
@@ -17,9 +18,12 @@ from benchmark.budget import Meter
 from benchmark.config import Adapter
 from benchmark.encoding import Encoder, Sequences
 from benchmark.errors import RunError
-from benchmark.seeding import global_seed
+from benchmark.seeding import generator, global_seed
 
 State = dict[str, torch.Tensor]
+
+MERGED_ENTRIES = 16_000_000  # of base weights that an adapter is merged into a copy of, at most (64 MiB)
+HEAD_ENTRIES = 2_000_000  # logits made at a time where no gradient is needed (8 MiB: they stay in the cache)
 
 
 def positions(mask: torch.Tensor) -> torch.Tensor:
@@ -34,9 +38,12 @@ def linear_modules(model: nn.Module) -> list[str]:
 
 
 def add_adapter(model: nn.Module, adapter: Adapter, dropout: float, *seed: object) -> nn.Module:
-    """Return ``model`` wrapped by peft with one trainable float32 LoRA adapter (B = 0, so outputs do not change)."""
+    """Return ``model`` wrapped by peft with one trainable float32 LoRA adapter (B = 0, so outputs do not change); with
+    rank 0 the model itself, all of its parameters trained."""
     from peft import LoraConfig, get_peft_model
 
+    if not adapter.rank:
+        return model.requires_grad_(True)
     modules = linear_modules(model) if adapter.target_modules == "all-linear" else adapter.target_modules.split(",")
     config = LoraConfig(r=adapter.rank, lora_alpha=adapter.alpha, lora_dropout=dropout, target_modules=modules)
     with global_seed("lora", *seed), warnings.catch_warnings():
@@ -67,6 +74,43 @@ class Adapted:
         for name, parameter in self.parameters.items():
             parameter.copy_(state[name])
 
+    @property
+    def plain(self) -> nn.Module:
+        """The transformers model inside peft's wrapper."""
+        return self.model.get_base_model() if hasattr(self.model, "peft_config") else self.model
+
+    def hidden(self, sequences: Sequences) -> torch.Tensor:
+        """Last hidden states (B, L, H) of the backbone."""
+        return self.plain.base_model(input_ids=sequences.ids, attention_mask=sequences.mask,
+                                     position_ids=positions(sequences.mask), use_cache=False).last_hidden_state
+
+    @contextlib.contextmanager
+    def merged(self) -> Iterator[None]:
+        """Inside, the adapter is part of the base weights, so that a forward pass costs what it costs without one.
+
+        Copies of the weights take the product up; the tensors themselves are only put aside, so nothing is left behind.
+        Nothing happens where copies would be large, or where the base is of low precision and would round the adapter
+        away. For sampling and scoring; not for losses whose small differences count.
+        """
+        from peft.tuners.lora import LoraLayer
+
+        layers = [module for module in self.model.modules() if isinstance(module, LoraLayer)]
+        weights = [layer.get_base_layer().weight for layer in layers]
+        exact = all(weight.dtype == torch.float32 for weight in weights)
+        if not layers or not exact or sum(weight.numel() for weight in weights) > MERGED_ENTRIES:
+            yield
+            return
+        aside = [weight.data for weight in weights]
+        try:
+            with torch.no_grad():
+                for layer, weight in zip(layers, weights, strict=True):
+                    weight.data = weight.data + layer.get_delta_weight("default")
+            with self.model.disable_adapter():
+                yield
+        finally:
+            for weight, data in zip(weights, aside, strict=True):
+                weight.data = data
+
     def _charge(self, sequences: Sequences) -> None:
         tokens = int(sequences.mask.sum())
         self.meter.forward(tokens, self.share)
@@ -80,27 +124,65 @@ def _short(name: str) -> str:
 
 
 class Policy(Adapted):
-    """π: a causal language model with a LoRA adapter."""
+    """π: a causal language model with a LoRA adapter, or (rank 0) all of its parameters trained.
+
+    Args:
+        reference_model: π₀ where there is no adapter to switch off.
+    """
+
+    def __init__(self, *args: Any, reference_model: nn.Module | None = None):
+        super().__init__(*args)
+        self._reference_model = reference_model.eval().requires_grad_(False) if reference_model else None
+        self._plain_head: bool | None = None  # whether logits are the output layer of the hidden states; None = unseen
 
     @contextlib.contextmanager
     def reference(self) -> Iterator[None]:
         """π₀ inside the block: the adapter is off."""
-        with self.model.disable_adapter():
+        if self._reference_model is None:
+            with self.model.disable_adapter():
+                yield
+            return
+        trained, self.model = self.model, self._reference_model
+        try:
             yield
+        finally:
+            self.model = trained
 
     def logits(self, sequences: Sequences) -> torch.Tensor:
         """Logits (B, R, V) that predict the completion's tokens; only those positions are computed."""
         self._charge(sequences)
+        return self._logits(sequences)
+
+    def _logits(self, sequences: Sequences) -> torch.Tensor:
         length = sequences.ids.shape[1] - sequences.prompt_length
         output = self.model(input_ids=sequences.ids, attention_mask=sequences.mask,
                             position_ids=positions(sequences.mask), use_cache=False, logits_to_keep=length + 1)
         return output.logits[:, :-1]
 
     def logprobs(self, sequences: Sequences, temperature: float = 1.0) -> torch.Tensor:
-        """Log-probabilities (B, R) of the completion's tokens at ``temperature``, 0 on padding, float32."""
-        logits = self.logits(sequences).float() / temperature
-        chosen = logits.gather(2, sequences.completion_ids.unsqueeze(2)).squeeze(2)
-        return (chosen - logits.logsumexp(2)) * sequences.completion_mask
+        """Log-probabilities (B, R) of the completion's tokens at ``temperature``, 0 on padding, float32.
+
+        Without gradient the logits of a few rows at a time are made and reduced, so that (B, R, V) never exists.
+        """
+        self._charge(sequences)
+        if torch.is_grad_enabled() or not self._head_is_plain(sequences):
+            values = token_logprobs(self._logits(sequences), sequences.completion_ids, temperature)
+        else:
+            hidden = self.hidden(sequences)[:, sequences.prompt_length - 1 : -1]
+            head = self.plain.get_output_embeddings()
+            size = max(1, HEAD_ENTRIES // (hidden.shape[1] * head.weight.shape[0]))
+            values = torch.cat([token_logprobs(head(hidden[rows]), sequences.completion_ids[rows], temperature)
+                                for rows in chunks(len(hidden), size)])
+        return values * sequences.completion_mask
+
+    def _head_is_plain(self, sequences: Sequences) -> bool:
+        """Some models scale or cap their logits: seen once, on one row."""
+        if self._plain_head is None:
+            row = sequences.select(slice(0, 1))
+            ours = self.plain.get_output_embeddings()(self.hidden(row)[:, row.prompt_length - 1 : -1])
+            theirs = self._logits(row)
+            self._plain_head = bool((ours - theirs).abs().max() <= 1e-2 * theirs.abs().max())
+        return self._plain_head
 
     @torch.no_grad()
     def logprobs_chunked(self, sequences: Sequences, temperature: float = 1.0) -> torch.Tensor:
@@ -112,50 +194,51 @@ class Policy(Adapted):
         return nn.functional.pad(values, (0, sequences.completion_ids.shape[1] - values.shape[1]))
 
     @torch.no_grad()
-    def generate(self, prompts: list[list[int]], temperature: float, *seed: object) -> tuple[Sequences, torch.Tensor]:
-        """Sample one completion per prompt.
+    def generate(self, prompts: list[list[int]], temperature: float, *seed: object, copies: int = 1
+                 ) -> tuple[Sequences, torch.Tensor]:
+        """Sample completions.
 
         Args:
-            prompts: token ids of B prompts.
+            prompts: token ids of N prompts.
             temperature: of the softmax; no top-k, no top-p.
             seed: names of the random stream.
+            copies: completions per prompt; the B = N · copies rows of one prompt are consecutive.
 
         Returns:
             The sequences, and the log-probabilities (B, R) of the sampled tokens at ``temperature``, taken from the
             generation itself (float32; they differ from a teacher-forced forward by rounding only).
-        """
-        parts, logprobs = [], []
-        for index, rows in enumerate(chunks(len(prompts), self.batch)):
-            part, values = self._generate(prompts[rows], temperature, *seed, index)
-            parts.append(part)
-            logprobs.append(values)
-        return join(parts, self.encoder.pad), _pad_stack(logprobs, 0.0)
 
-    def _generate(self, prompts: list[list[int]], temperature: float, *seed: object) -> tuple[Sequences, torch.Tensor]:
-        encoder = self.encoder
-        start = encoder.pad_rows(prompts, [[] for _ in prompts], self.device)
-        width = start.prompt_length
-        try:
-            with global_seed(*seed):
-                output = self.model.generate(
-                    input_ids=start.ids[:, :width], attention_mask=start.mask[:, :width], do_sample=True,
-                    temperature=temperature, top_k=0, top_p=1.0, max_new_tokens=encoder.decoding.max_new_tokens,
-                    eos_token_id=encoder.eos, pad_token_id=encoder.pad, output_scores=True,
-                    return_dict_in_generate=True,
-                )
-        except RuntimeError as error:
-            if "probability tensor" not in str(error):
-                raise
-            raise RunError("diverged: the policy's probabilities are not finite. Lower the learning rate.") from None
-        new = output.sequences[:, width:]
-        ended_before = (new == encoder.eos).cumsum(1) - (new == encoder.eos).long() > 0
-        mask = (~ended_before).long()
-        logprobs = torch.stack(
-            [score.float().log_softmax(1).gather(1, new[:, i : i + 1]).squeeze(1) for i, score in
-             enumerate(output.scores)], 1)
-        sequences = Sequences(output.sequences, torch.cat([start.mask[:, :width], mask], 1), width)
-        self.meter.forward(int(sequences.mask.sum()), self.share)
-        return sequences, logprobs * mask
+        Raises:
+            RunError: the policy's probabilities are not finite.
+        """
+        from benchmark.generation import sample
+
+        encoder, device = self.encoder, self.device
+        shape = (len(prompts) * copies, encoder.decoding.max_new_tokens)
+        uniforms = torch.rand(shape, generator=generator(*seed)).to(device)
+        parts, logprobs = [], []
+        with self.merged():
+            for rows in chunks(len(prompts), max(1, self.batch // copies)):
+                start = encoder.pad_rows(prompts[rows], [[] for _ in prompts[rows]], device)
+                width = start.prompt_length
+                ids, mask = start.ids[:, :width], start.mask[:, :width]
+                draws = uniforms[rows.start * copies : rows.stop * copies]
+                new, values = sample(self.model, ids, mask, copies, draws, temperature, encoder.eos, encoder.pad)
+                if not values.isfinite().all():
+                    raise RunError("diverged: the policy's probabilities are not finite. Lower the learning rate.")
+                after = (new == encoder.eos).cumsum(1) - (new == encoder.eos).long()  # EOS tokens before each token
+                whole = [torch.cat([start_part.repeat_interleave(copies, 0), new_part], 1)
+                         for start_part, new_part in ((ids, new), (mask, (after == 0).long()))]
+                parts.append(Sequences(*whole, width))
+                self.meter.forward(int(whole[1].sum()), self.share)
+                logprobs.append(values)
+        return join(parts, encoder.pad), _pad_stack(logprobs, 0.0)
+
+
+def token_logprobs(logits: torch.Tensor, ids: torch.Tensor, temperature: float) -> torch.Tensor:
+    """Log-probabilities (B, R), float32, of ``ids`` (B, R) under ``logits`` (B, R, V) at ``temperature``."""
+    scaled = logits.float() if temperature == 1 else logits.float() / temperature
+    return -nn.functional.cross_entropy(scaled.transpose(1, 2), ids, reduction="none")
 
 
 class RewardModel(Adapted):
@@ -164,10 +247,8 @@ class RewardModel(Adapted):
     def values(self, sequences: Sequences) -> torch.Tensor:
         """The head's output (B, L), float32, at every position."""
         self._charge(sequences)
-        inner = self.model.get_base_model() if hasattr(self.model, "peft_config") else self.model
-        hidden = inner.base_model(input_ids=sequences.ids, attention_mask=sequences.mask,
-                                  position_ids=positions(sequences.mask), use_cache=False).last_hidden_state
-        return inner.score(hidden.to(inner.score.weight.dtype)).squeeze(2).float()
+        head = self.plain.score
+        return head(self.hidden(sequences).to(head.weight.dtype)).squeeze(2).float()
 
     def score(self, sequences: Sequences) -> torch.Tensor:
         """Reward (B,) of each row, differentiable."""
@@ -178,7 +259,8 @@ class RewardModel(Adapted):
     @torch.no_grad()
     def score_chunked(self, sequences: Sequences) -> torch.Tensor:
         """:meth:`score` without gradient, ``batch`` rows at a time."""
-        return torch.cat([self.score(sequences.select(rows)) for rows in chunks(len(sequences), self.batch)])
+        with self.merged():
+            return torch.cat([self.score(sequences.select(rows)) for rows in chunks(len(sequences), self.batch)])
 
 
 def chunks(length: int, size: int) -> list[slice]:

@@ -13,7 +13,7 @@ from benchmark.budget import Budget
 from benchmark.config import SECTIONS, Config
 from benchmark.errors import BenchmarkError, ConfigError
 
-PROTOCOL = "1.0"  # results of different protocol versions are never put in one table
+PROTOCOL = "1.1"  # results of different protocol versions are never put in one table
 
 
 @dataclass(frozen=True)

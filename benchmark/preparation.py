@@ -40,7 +40,7 @@ from benchmark.models import Adapted, Policy, RewardModel, add_adapter
 from benchmark.store import write_json
 from benchmark.training import Pair, Scored, accuracy, step_count, train_reward, train_sft
 
-VERSION = "1"  # part of the cache key: raise it when a preparation would come out different
+VERSION = "2"  # part of the cache key: raise it when a preparation would come out different
 Report = Callable[[str, float], None]
 
 
@@ -86,16 +86,20 @@ class Prepared:
         return getattr(torch, self.config.model.dtype)
 
     def policy(self, meter: Meter, seed: object) -> Policy:
-        """π₀ with a fresh adapter."""
-        model = load_causal_lm(self.folder / "policy", self.config.model, self.dtype)
-        model = add_adapter(model, self.config.adapter, 0.0, "policy", seed).to(self.device)
-        return Policy(model, self.encoder, meter, self.config.execution.forward_batch)
+        """π₀ with a fresh adapter; with rank 0 two copies of it, one to be trained and one that stays."""
+        def load() -> torch.nn.Module:
+            return load_causal_lm(self.folder / "policy", self.config.model, self.dtype).to(self.device)
+
+        model = add_adapter(load(), self.config.adapter, 0.0, "policy", seed).to(self.device)
+        return Policy(model, self.encoder, meter, self.config.execution.forward_batch,
+                      reference_model=None if self.config.adapter.rank else load())
 
     def reward(self, meter: Meter, seed: object, name: str = "reward", policy: Adapted | None = None) -> RewardModel:
         """r₀ with a fresh adapter and a trainable head; also the start of PPO's critic (``name`` = critic)."""
         model = load_scalar_model(self.folder / "reward", self.config.model, self.dtype, seed)
         model = add_adapter(model, self.config.adapter, 0.0, name, seed).to(self.device)
-        model.base_model.model.score.requires_grad_(True)
+        if self.config.adapter.rank:
+            model.base_model.model.score.requires_grad_(True)
         share = parameter_count(model) / parameter_count(policy.model) if policy else 1.0
         return RewardModel(model, self.encoder, meter, self.config.execution.forward_batch, share)
 
@@ -252,7 +256,7 @@ def _sft(model: torch.nn.Module, encoder: Encoder, rows: Rows, config: Config, s
          report: Callable[[float], None]) -> tuple[torch.nn.Module, float]:
     """Return the model after SFT (adapters merged) and its final loss in nats per token."""
     settings = config.sft
-    lora = settings.parameters == "lora"
+    lora = settings.parameters == "lora" and config.adapter.rank > 0
     if lora:
         model = add_adapter(model, config.adapter, config.adapter.dropout, "sft", seed)
     policy = Policy(model.to(device), encoder, Meter(), config.execution.forward_batch)
@@ -269,7 +273,7 @@ def _reward(part: Path, encoder: Encoder, rows: Rows, config: Config, seed: obje
     """Train r₀ from π₀'s weights and save it (adapters merged); return its loss and accuracy on held-out pairs."""
     settings = config.reward_model
     model = load_scalar_model(part / "policy", config.model, getattr(torch, config.model.dtype), seed)
-    lora = settings.parameters == "lora"
+    lora = settings.parameters == "lora" and config.adapter.rank > 0
     if lora:
         model = add_adapter(model, config.adapter, config.adapter.dropout, "reward_model", seed)
         model.base_model.model.score.requires_grad_(True)

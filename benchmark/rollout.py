@@ -62,8 +62,7 @@ class Sampler:
             reference_temperature: temperature of ``reference``; None = the decoding temperature.
         """
         _, prompts = self.prompts.take(max(1, sequences // k))
-        prompts = [prompt for prompt in prompts for _ in range(k)]
-        sampled, logprobs = self.policy.generate(prompts, self.temperature, *self._seed, self._calls)
+        sampled, logprobs = self.policy.generate(prompts, self.temperature, *self._seed, self._calls, copies=k)
         self._calls += 1
         with self.policy.reference():
             reference = self.policy.logprobs_chunked(sampled, reference_temperature or self.temperature)

@@ -69,8 +69,9 @@ class Execution:
             self.objective = self.objective_on("prompts", "rollout")
         settings = get_method(run.method).hyperparameters(config.methods)[1]
         estimator = get_method(run.method).classes()[1]
+        # Copies of an adapter are small; copies of a whole model are what zeroth-order methods do without.
         self.estimator = estimator({**self.policy.parameters, **self.objective.parameters}, settings, run.seed,
-                                   config.execution.backward_batch)
+                                   config.execution.backward_batch, stream=config.adapter.rank == 0)
         self.slice = Slice(run.budget.limit, run.budget.kind, config.loop.iterations, self.meter)
         self.health, self.noise = Health(), {}
         self.evaluated = 0  # evaluation points passed, of config.evaluation.points

@@ -9,10 +9,13 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import torch
+
+BLOCK = 2**18  # numbers of one stream of standard_normal
 
 
 def derive_seed(*names: object) -> int:
@@ -26,6 +29,34 @@ def generator(*names: object, device: str = "cpu") -> torch.Generator:
     import torch
 
     return torch.Generator(device=device).manual_seed(derive_seed(*names))
+
+
+def standard_normal(tensor: torch.Tensor, *names: object) -> torch.Tensor:
+    """Independent N(0, 1) draws in the shape, dtype and place of ``tensor``, from the stream ``names``.
+
+    On the CPU the tensor is cut into blocks, each with a counter-based stream of its own (Philox, Salmon et al. 2011),
+    which all of torch's threads fill side by side; the numbers do not depend on how many there are.
+    """
+    import numpy as np
+    import torch
+
+    if tensor.device.type != "cpu":
+        stream = generator(*names, device=tensor.device.type)
+        return torch.randn(tensor.shape, generator=stream, device=tensor.device, dtype=tensor.dtype)
+    filled = np.empty(tensor.numel(), dtype=np.float32)
+
+    def fill(start: int) -> None:
+        stream = np.random.Generator(np.random.Philox(key=derive_seed(*names, start // BLOCK)))
+        stream.standard_normal(out=filled[start : start + BLOCK], dtype=np.float32)
+
+    starts = range(0, len(filled), BLOCK)
+    if len(starts) > 1 and torch.get_num_threads() > 1:
+        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+            list(pool.map(fill, starts))
+    else:
+        for start in starts:
+            fill(start)
+    return torch.from_numpy(filled).view(tensor.shape).to(tensor.dtype)
 
 
 class ShuffledPasses:

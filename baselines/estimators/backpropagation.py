@@ -22,12 +22,13 @@ def scheduled(lr: float, schedule: str, progress: Progress) -> float:
 
 class Backpropagation:
     """One AdamW step per batch; gradients accumulate over micro-batches. With ``linear_iteration`` the optimiser's
-    state is new in every iteration, as in a pipeline that builds one trainer per iteration."""
+    state is new in every iteration, as in a pipeline that builds one trainer per iteration. ``stream`` means nothing
+    here."""
 
     phase = "optimisation"
 
     def __init__(self, parameters: dict[str, torch.nn.Parameter], settings: hp.Backpropagation, seed: int,
-                 micro_batch: int):
+                 micro_batch: int, stream: bool = False):
         self.parameters, self.settings, self.micro_batch = parameters, settings, micro_batch
         self.warnings: list[str] = []
         self._new_optimizer()

@@ -9,9 +9,10 @@ from statistics import median, stdev
 
 import torch
 
+from baselines.estimators.perturbation import Perturbed
 from benchmark.errors import RunError
 from benchmark.rollout import Batch
-from benchmark.seeding import generator
+from benchmark.seeding import generator, standard_normal
 
 REPEATS = 4  # pairs of evaluations of the noise floor
 NEAR = 3e-4  # ‖n‖/‖θ‖ in them at most
@@ -28,15 +29,12 @@ class Arrival:
     def _add(self, name: str, value: torch.Tensor) -> None:
         self._sums[name] = self._sums.get(name, 0.0) + value
 
-    def perturbed(self, theta: torch.Tensor, moved: torch.Tensor) -> None:
-        """Note θ and θ + εz of one tensor."""
-        self._entries += theta.numel()
-        self._add("changed", (theta != moved).sum())
-
-    def stepped(self, name: str, theta: torch.Tensor, after: torch.Tensor, z: torch.Tensor) -> None:
-        """Note θ before and after the update, and z, of tensor ``name``."""
-        step = (after - theta).float()
-        self._add("theta", theta.float().square().sum())
+    def note(self, name: str, before: torch.Tensor, after: torch.Tensor, z: torch.Tensor, epsilon: float) -> None:
+        """Note one tensor: θ before and after the update, z, and the size of the perturbation."""
+        step = (after - before).float()
+        self._entries += before.numel()
+        self._add("changed", (before != before + epsilon * z).sum())
+        self._add("theta", before.float().square().sum())
         self._squares[name] = z.float().square().sum()
         self._add("step", step.square().sum())
         self._add("along", (step * z).sum())
@@ -67,7 +65,7 @@ def noise_floor(parameters: dict[str, torch.nn.Parameter], sizes: dict[str, floa
     standard deviation of that sum over ``REPEATS`` random n.
     θ is dithered by one rounding unit of its dtype each time and the rows come in another order, because a
     deterministic kernel that is merely called again returns the same bits (Monte-Carlo arithmetic, Parker 1997).
-    Never below the spacing of float32 at the size of the loss's terms. θ is put back from a copy.
+    Never below the spacing of float32 at the size of the loss's terms.
 
     Args:
         sizes: ‖εz‖ of each tensor.
@@ -77,8 +75,7 @@ def noise_floor(parameters: dict[str, torch.nn.Parameter], sizes: dict[str, floa
     Raises:
         RunError: the loss is not finite.
     """
-    theta = {name: parameter.detach().clone() for name, parameter in parameters.items()}
-    total = math.sqrt(sum(value.float().square().sum().item() for value in theta.values()))
+    total = math.sqrt(sum(parameter.float().square().sum().item() for parameter in parameters.values()))
     scale = min(1.0, NEAR * total / (math.hypot(*sizes.values()) or 1.0))
     terms = 0.0
 
@@ -88,24 +85,21 @@ def noise_floor(parameters: dict[str, torch.nn.Parameter], sizes: dict[str, floa
         rows = order.to(batch.parts[0].ids.device)
         shuffled = replace(batch, parts=tuple(part.select(rows, trim=False) for part in batch.parts),
                            values={name: value[rows] for name, value in batch.values.items()})
-        for name, parameter in parameters.items():
-            device, unit = parameter.device, torch.finfo(parameter.dtype).eps
-            stream = generator("noise", *seed, repeat, name, device=device.type)
-            n = torch.randn(parameter.shape, generator=stream, device=device)
-            dither = torch.rand(parameter.shape, generator=generator("dither", *seed, repeat, sign, name,
-                                                                     device=device.type), device=device)
-            moved = theta[name] * (1 + (2 * dither - 1) * unit) + n * (sign * scale * sizes[name] / n.norm())
-            parameter.copy_(moved.to(parameter.dtype))
+
+        def moved(name: str) -> torch.Tensor:
+            theta = parameters[name].data
+            unit = torch.finfo(theta.dtype).eps
+            n = standard_normal(theta.float(), "noise", *seed, repeat, name)
+            dither = standard_normal(theta.float(), "dither", *seed, repeat, sign, name).clamp(-1, 1)
+            return (theta * (1 + dither * unit) + n * (sign * scale * sizes[name] / n.norm())).to(theta.dtype)
+
         # Small parts, because the terms of a loss may cancel (advantages add up to zero): rounding acts on terms.
-        parts = [loss(part).item() for part in shuffled.split(max(1, min(micro_batch, len(order) // 8)))]
+        with Perturbed(parameters, {name: moved(name) for name in parameters}.__getitem__):
+            parts = [loss(part).item() for part in shuffled.split(max(1, min(micro_batch, len(order) // 8)))]
         terms = max(terms, sum(map(abs, parts)))
         return sum(parts)
 
-    try:
-        sums = [evaluate(repeat, 1) + evaluate(repeat, -1) for repeat in range(REPEATS)]
-    finally:
-        for name, parameter in parameters.items():
-            parameter.copy_(theta[name])
+    sums = [evaluate(repeat, 1) + evaluate(repeat, -1) for repeat in range(REPEATS)]
     if not math.isfinite(sum(sums)):
         raise RunError(f"diverged: the loss is {sum(sums)} beside the policy itself. Lower the learning rate.")
     single = torch.finfo(torch.float32)

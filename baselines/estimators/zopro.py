@@ -70,8 +70,9 @@ class ZOPrO(SPSA):
 
     settings: hp.ZOPrO
 
-    def __init__(self, parameters: dict[str, torch.nn.Parameter], settings: hp.ZOPrO, seed: int, micro_batch: int):
-        super().__init__(parameters, settings, seed, micro_batch)
+    def __init__(self, parameters: dict[str, torch.nn.Parameter], settings: hp.ZOPrO, seed: int, micro_batch: int,
+                 stream: bool = False):
+        super().__init__(parameters, settings, seed, micro_batch, stream)
         self.warm_start: Backpropagation | None = None
         self.previous: State = {}
         self.reward_update: State = {}
@@ -100,8 +101,9 @@ class ZOPrO(SPSA):
             raise RunError("zopro: the policy did not move in the warm start, so there is no previous update to "
                            "perturb along. Raise zopro.warm_start_lr or the budget.")
         # A result, not a failure: ‖z‖ follows the previous update, so updates that vanish once stay away for good.
-        self.warnings.append(f"no longer moves: the policy's update of iteration {iteration} is exactly zero, and so "
-                             f"is every later perturbation")
+        if not self.warnings:
+            self.warnings.append(f"no longer moves: the policy's update of iteration {iteration} is exactly zero, and "
+                                 f"so is every later perturbation")
 
     def _on_device(self, update: State) -> State:
         return {name: update[name].to(p.device, p.dtype) for name, p in self.parameters.items()}
@@ -112,8 +114,7 @@ class ZOPrO(SPSA):
         weight = decayed(self.settings, progress.iteration, self.updates - self.first_update)
         return {**super().step(loss, batch, progress), "weight": weight}
 
-    def direction(self, name: str, parameter: torch.Tensor, noise: torch.Generator, progress: Progress) -> torch.Tensor:
-        e = super().direction(name, parameter, noise, progress)
+    def direction(self, name: str, noise: torch.Tensor, progress: Progress) -> torch.Tensor:
         weight = decayed(self.settings, progress.iteration, self.updates - self.first_update)
-        return informed_direction(e, self.previous[name], self.reward_update.get(name), weight,
+        return informed_direction(noise, self.previous[name], self.reward_update.get(name), weight,
                                   self.settings.match_norm)

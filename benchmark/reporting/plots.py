@@ -213,9 +213,10 @@ def _overview(results: Results) -> Figure:
             if i == 0:
                 axes.set_title(results.title(task), fontsize=11.5, fontweight="bold", pad=8)
     handles, names = _legend(results, looks, tasks)
+    columns = len(names) if len(names) <= 8 else 5
     height = figure.get_size_inches()[1]
     figure.legend(
-        handles, names, loc="upper left", bbox_to_anchor=(0.05 / WIDTH, 1 - 0.72 / height), ncols=len(names),
+        handles, names, loc="upper left", bbox_to_anchor=(0.05 / WIDTH, 1 - 0.72 / height), ncols=columns,
         columnspacing=1.5, handlelength=3.0, fontsize=9.5,
     )  # fmt: skip
     title = "Reward under one budget, every method from the same start"
@@ -224,7 +225,7 @@ def _overview(results: Results) -> Figure:
         results, tasks, " (linear interpolation up to where the first seed ends; in the last row at equal shares of "
         "the budget)" if judged else _how("seconds"),
     )  # fmt: skip
-    _frame(figure, title, "; ".join(kinds), results.reduced(), caption, 0.34)
+    _frame(figure, title, "; ".join(kinds), results.reduced(), caption, 0.34 + 0.24 * ((len(names) - 1) // columns))
     return figure
 
 

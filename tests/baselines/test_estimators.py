@@ -11,6 +11,7 @@ import torch
 from baselines import hyperparameters as hp
 from baselines.context import Progress
 from baselines.estimators.backpropagation import Backpropagation, scheduled
+from baselines.estimators.perturbation import Perturbed
 from baselines.estimators.spsa import SPSA
 from baselines.estimators.zopro import ZOPrO, decayed, informed_direction
 from benchmark.encoding import Sequences
@@ -98,6 +99,31 @@ def test_on_a_linear_loss_the_slope_is_exact_for_any_epsilon(epsilon):
     expected = sum((slope[name] * z[name]).sum().item() for name in params) * batch().values["weight"].mean().item()
     figures = estimator.step(linear_loss(params, slope), batch(), START)
     assert figures["slope"] == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("kind", ["mezo", "zopro"])
+def test_z_made_anew_gives_the_same_bits_as_z_kept(kind):
+    results = []
+    for stream in (False, True):
+        params = parameters()
+        updates = {name: p.detach() * 0.1 for name, p in params.items()}
+        cls, settings = (SPSA, hp.SPSA(lr=0.1)) if kind == "mezo" else (ZOPrO, hp.ZOPrO(lr=0.1, epsilon=1e-2))
+        estimator = cls(params, settings, 0, 4, stream)
+        estimator.begin_iteration(1, Updates(updates, updates))
+        figures = [estimator.step(linear_loss(params, parameters(1)), batch(), START) for _ in range(3)]
+        results.append((figures, params))
+    (kept, theirs), (anew, ours) = results
+    assert kept == anew and all(torch.equal(theirs[name], ours[name]) for name in ours)
+
+
+def test_perturbed_parameters_are_seen_by_every_function_and_by_nothing_else():
+    layer = torch.nn.Sequential(torch.nn.Embedding(4, 3), torch.nn.LayerNorm(3), torch.nn.Linear(3, 2))
+    ids, named = torch.tensor([0, 3]), dict(layer.named_parameters())
+    moved = {name: p.detach() + 1 for name, p in named.items()}
+    with torch.no_grad(), Perturbed(named, moved.__getitem__):
+        ours = layer(ids)
+    expected = torch.func.functional_call(layer, moved, (ids,))
+    assert torch.equal(ours, expected) and not torch.equal(layer(ids), expected)
 
 
 def test_the_update_is_minus_lr_times_slope_times_z():

@@ -19,16 +19,15 @@ FIGURES = {"relative_perturbation": 1e-3, "changed_share": 1.0, "step_cosine": -
 
 
 def test_arrival_by_hand():
-    theta, after, z = torch.tensor([3.0, 4.0]), torch.tensor([3.0, 5.0]), torch.tensor([1.0, 1.0])
+    theta, after, z = torch.tensor([3.0, 4.0]), torch.tensor([3.0, 5.0]), torch.tensor([1e-9, math.sqrt(2)])
     arrival = Arrival()
-    arrival.perturbed(theta, torch.tensor([3.0, 4.1]))
-    arrival.stepped("a", theta, after, z)
+    arrival.note("a", theta, after, z, 0.5)
     figures = arrival.figures(0.5)
     assert arrival.sizes(0.5) == {"a": pytest.approx(0.5 * math.sqrt(2))}
     assert figures["changed_share"] == 0.5 and figures["step_norm"] == 1.0
     assert figures["z_norm"] == pytest.approx(math.sqrt(2))
     assert figures["relative_perturbation"] == pytest.approx(0.5 * math.sqrt(2) / 5)
-    assert figures["step_cosine"] == pytest.approx(1 / math.sqrt(2))
+    assert figures["step_cosine"] == pytest.approx(1)
 
 
 def test_a_step_follows_z_unless_its_dtype_swallows_it():

@@ -43,7 +43,8 @@ def test_outcomes_are_told_apart(toy_config, make_run):
     shown.ended(run, {"status": "done", "initial": {"test": {"reward": 0.5}}, "final": {"test": {"reward": 1.25}},
                       "warnings": ["below noise: in 3 of 4"]})
     shown.ended(run, {"status": "diverged", "warnings": ["diverged: the loss is nan"]})
-    assert "test reward +0.500 → +1.250; below noise: in 3 of 4" in output.getvalue() and "the loss is nan" in output.getvalue()
+    text = output.getvalue()
+    assert "test reward +0.500 → +1.250; below noise: in 3 of 4" in text and "the loss is nan" in text
 
 
 def test_the_live_table_shows_budget_reward_and_time_left(toy_config, make_run):

@@ -13,24 +13,30 @@ from benchmark.reporting import report
 from benchmark.reporting.reader import read
 from tasks import TASKS
 
-REFERENCE = Path(__file__).parents[2] / "results" / "reference" / "tiny"
+FOLDERS = Path(__file__).parents[2] / "results" / "reference"
+REFERENCE = FOLDERS / "tiny"
 TITLES = {name: load(target).title for name, target in TASKS.items()}
 
 
-@pytest.fixture(scope="module")
-def rebuilt(tmp_path_factory):
-    """To update the committed report after a wanted change: ``python -m benchmark report results/reference/tiny``."""
-    folder = tmp_path_factory.mktemp("reference") / "tiny"
-    shutil.copytree(REFERENCE, folder, ignore=shutil.ignore_patterns("report"))
-    report(folder, method_order=list(METHODS), task_titles=TITLES)
-    return folder / "report"
-
-
-def test_tables_and_page_are_reproduced(rebuilt):
+@pytest.mark.parametrize("name", ["tiny", "tiny_ablation"])
+def test_tables_and_page_are_reproduced(name, tmp_path):
+    """To update a committed report after a wanted change: ``python -m benchmark report results/reference/NAME``."""
+    shutil.copytree(FOLDERS / name, tmp_path / name, ignore=shutil.ignore_patterns("report", "diagnose"))
+    report(tmp_path / name, method_order=list(METHODS), task_titles=TITLES)
+    rebuilt, kept = tmp_path / name / "report", FOLDERS / name / "report"
     names = {p.name for p in rebuilt.iterdir()}
-    assert names == {p.name for p in (REFERENCE / "report").iterdir()}
-    for name in sorted(name for name in names if Path(name).suffix in (".csv", ".md", ".tex")):
-        assert (rebuilt / name).read_text() == (REFERENCE / "report" / name).read_text(), name
+    assert names == {p.name for p in kept.iterdir()}
+    for file in sorted(file for file in names if Path(file).suffix in (".csv", ".md", ".tex")):
+        assert (rebuilt / file).read_text() == (kept / file).read_text(), file
+
+
+def test_the_ablation_has_every_control_on_every_task():
+    runs = read(FOLDERS / "tiny_ablation").runs
+    seeds = {r.seed for r in runs}
+    assert {(r.task, r.method, r.seed) for r in runs} == {
+        (t, m, s) for t in TASKS for m in method_groups()["ablation"] for s in seeds}
+    still = [r.summary["reward_increase"] for r in runs if r.method == "no-update"]
+    assert still == [0.0] * len(still)
 
 
 def test_the_grid_is_whole_and_starts_at_the_same_point():

@@ -1,0 +1,39 @@
+"""Forward passes at perturbed parameters that leave the parameters alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.overrides import TorchFunctionMode
+
+
+class Perturbed(TorchFunctionMode):
+    """Inside, every torch function that is given one of ``parameters`` gets another tensor in its place.
+
+    θ is never written to, so there is nothing to restore and no bit can be lost, whatever happens inside. The
+    replacement is asked for when a function needs it and dropped when that function returns: a tensor that is made on
+    request exists one layer at a time.
+
+    Args:
+        parameters: tensors by name.
+        value: name → tensor to use instead.
+    """
+
+    def __init__(self, parameters: dict[str, torch.nn.Parameter], value: Callable[[str], torch.Tensor]):
+        super().__init__()
+        self._names = {id(parameter): name for name, parameter in parameters.items()}
+        self._value = value
+
+    def _replaced(self, argument: Any) -> Any:
+        if isinstance(argument, torch.nn.Parameter) and (name := self._names.get(id(argument))) is not None:
+            return self._value(name)
+        return argument
+
+    def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        if func.__name__ == "__get__":  # reading .dtype or .shape needs no numbers
+            return func(*args, **(kwargs or {}))
+        args = tuple(self._replaced(argument) for argument in args)
+        kwargs = {key: self._replaced(argument) for key, argument in (kwargs or {}).items()}
+        return func(*args, **kwargs)

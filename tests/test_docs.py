@@ -1,0 +1,142 @@
+"""The documentation says what the code does: links resolve, pointers hold, hyperparameter tables agree.
+
+A pointer is a link to a line of code followed by what stands there: [`path:12`](../path#L12) — `fragment`.
+``python -m tests.test_docs`` moves every pointer to the line on which its fragment now stands.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import re
+from pathlib import Path
+
+import pytest
+
+from baselines import hyperparameters
+from baselines.registry import METHODS
+
+ROOT = Path(__file__).parents[1]
+DOCS = sorted((ROOT / "docs").rglob("*.md"))
+POINTER = re.compile(r"\[`(?P<path>[^`:]+):(?P<line>\d+)`\]\((?P<link>[^)#\s]+)#L(?P<anchor>\d+)\)"
+                     r"(?P<dash>\s+—\s+)`(?P<fragment>[^`\n]+)`")
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+TABLE = re.compile(r"<!-- hyperparameters: (\w+) -->\n\n?((?:\|.*\n)+)")
+CLASSES = {name: cls for name, cls in vars(hyperparameters).items() if dataclasses.is_dataclass(cls)}
+
+
+def name_of(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
+
+
+def prose(page: Path) -> str:
+    """The page without its fenced blocks, in which nothing is a link."""
+    return re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+
+
+def anchors(page: Path) -> set[str]:
+    """What GitHub makes of the page's headings."""
+    headings = re.findall(r"^#+ (.+)$", prose(page), flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def lines_with(path: Path, fragment: str) -> list[int]:
+    return [n for n, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1) if fragment in line]
+
+
+def broken(page: Path, link: str) -> bool:
+    """Whether a relative link leads nowhere."""
+    file, _, anchor = link.partition("#")
+    target = (page.parent / file).resolve() if file else page
+    if not target.is_relative_to(ROOT) or not target.exists():
+        return True
+    if re.fullmatch(r"L\d+", anchor):
+        return int(anchor[1:]) > len(target.read_text(encoding="utf-8").splitlines())
+    return bool(anchor) and anchor not in anchors(target)
+
+
+def wrong_pointers(page: Path) -> list[str]:
+    """Pointers whose label, link and line of code do not say the same, and links to lines that are no pointers."""
+    text, wrong = prose(page), []
+    pointers = list(POINTER.finditer(text))
+    for found in pointers:
+        target = (page.parent / found["link"]).resolve()
+        same = found["line"] == found["anchor"] and target == ROOT / found["path"] and target.is_file()
+        if not same or int(found["line"]) not in lines_with(target, found["fragment"]):
+            wrong.append(found[0])
+    if len(re.findall(r"#L\d+\)", text)) != len(pointers):
+        wrong.append("a link to a line without the fragment that stands on it")
+    return wrong
+
+
+def tables(page: Path) -> dict[str, dict[str, str]]:
+    """Class → name → default, as the page's hyperparameter tables have them."""
+    found = {}
+    for cls, body in TABLE.findall(page.read_text(encoding="utf-8")):
+        rows = [[cell.strip() for cell in row.strip("|").split("|")] for row in body.splitlines()[2:]]
+        assert all(len(row) == 4 and all(row) for row in rows), f"{name_of(page)}: a row of {cls} is not whole"
+        found[cls] = {row[0].strip("`"): row[1].strip("`") for row in rows}
+    return found
+
+
+def value(text: str):
+    """The default that a cell names: a Python literal, else text."""
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+def defaults(cls: type) -> dict[str, object]:
+    return {f.name: f.default for f in dataclasses.fields(cls)}
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", *DOCS], ids=name_of)
+def test_links_lead_somewhere(page):
+    links = [link for link in LINK.findall(prose(page)) if not re.match(r"https?://", link)]
+    assert [link for link in links if broken(page, link)] == []
+
+
+@pytest.mark.parametrize("page", DOCS, ids=name_of)
+def test_pointers_show_the_line_they_name(page):
+    assert wrong_pointers(page) == [], "code has moved? python -m tests.test_docs"
+
+
+@pytest.mark.parametrize("page", DOCS, ids=name_of)
+def test_pages_are_short_and_wrapped(page):
+    lines = page.read_text(encoding="utf-8").splitlines()
+    assert len(lines) <= 350 and [line for line in lines if len(line) > 120] == []
+
+
+@pytest.mark.parametrize("page", DOCS, ids=name_of)
+def test_hyperparameter_tables_agree_with_the_code(page):
+    for cls, rows in tables(page).items():
+        assert {name: value(text) for name, text in rows.items()} == defaults(CLASSES[cls])
+
+
+def test_every_hyperparameter_class_has_one_table_and_every_main_method_a_page():
+    listed = [cls for page in DOCS for cls in tables(page)]
+    assert sorted(listed) == sorted(CLASSES)
+    for method in (method for method in METHODS.values() if method.group == "main"):
+        assert (ROOT / "docs" / "methods" / f"{method.name}.md") in DOCS
+
+
+def repoint() -> None:
+    """Move every pointer whose fragment stands on exactly one line of its file; name the others."""
+    for page in DOCS:
+        def moved(found: re.Match[str], page: Path = page) -> str:
+            path = (page.parent / found["link"]).resolve()
+            lines = lines_with(path, found["fragment"]) if path.is_file() else []
+            if len(lines) != 1:
+                if int(found["line"]) not in lines:
+                    print(f"{name_of(page)}: {found['path']}: {found['fragment']!r} stands on {len(lines)} lines")
+                return found[0]
+            line = lines[0]
+            return (f"[`{found['path']}:{line}`]({found['link']}#L{line}){found['dash']}`{found['fragment']}`")
+
+        text = page.read_text(encoding="utf-8")
+        page.write_text(POINTER.sub(moved, text), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    repoint()
