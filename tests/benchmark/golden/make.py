@@ -106,7 +106,7 @@ def write_run(out: Path, task: str, method: str, seed: int) -> Path:
         }
     ]
     _lines(folder / "samples.jsonl", samples)
-    noise = ["reward increase 0.01 is below noise (sd 0.02 & more_of_it)"]
+    noise = ["below noise: in 9 of 10 zeroth-order updates (sd 0.02 & more_of_it)"]
     peak = {"optimisation": 300.0 + seed, **({"warm_start": 420.0} if method == "zopro" else {})}
     summary = {
         "status": "diverged" if diverged else "done",
@@ -119,6 +119,10 @@ def write_run(out: Path, task: str, method: str, seed: int) -> Path:
         "wall_seconds": seconds + 3,
         "ledgers": {},
         "peak_memory_mib": peak,
+        "health": None if method == "rloo" else {
+            "updates": 10, "below_noise": 0.9 if method == "mezo" else 0.1, "median_step_cosine": 1.0,
+            "median_signal_to_noise": 0.5 if method == "mezo" else 40.0 + seed, "median_changed_share": 0.961,
+            "median_relative_perturbation": 1.5e-5, "median_step_norm": 2.5e-3, "median_z_norm": 3.0},
         "warnings": noise if method == "mezo" else [],
     }
     _json(folder / "summary.json", summary)
