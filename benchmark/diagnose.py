@@ -30,8 +30,6 @@ from benchmark.store import RunStore
 
 WEIGHTS = (0.0, 0.25, 0.5, 0.75, 0.9, 0.999)  # values of a, the weight of the previous update
 SMALL = 8  # rollouts of the size of one update that the candidates take their directions from
-MEASURED = 2  # draws of each candidate whose step is really made and the loss compared,
-MEASURED_ON = 4  # on so many of the rollouts behind the true gradient
 START = Progress(0.0, 0.0)
 
 
@@ -63,7 +61,6 @@ class Direction:
             dimensions, if rollouts had no noise. None where the mean estimate does not point along g at all.
         forwards: forward passes (policy-forward equivalents) that the direction costs, rollouts not counted.
         decrease: first-order decrease of the loss for a step of length ``step``, per forward pass.
-        measured: the same with the step really made, over the first draws.
     """
 
     estimator: str
@@ -76,7 +73,6 @@ class Direction:
     variance: float | None
     forwards: float
     decrease: float
-    measured: float
 
 
 def inner(a: State, b: State) -> float:
@@ -114,7 +110,6 @@ class Point:
         for batch in self.large:
             for key, value in self.gradient(batch).items():
                 self.true[key] += value / len(self.large)
-        self.here = self.loss()
 
     def gradient(self, batch: Batch) -> State:
         """Back-propagated gradient of the objective on ``batch``."""
@@ -126,12 +121,6 @@ class Point:
         for parameter in self.parameters.values():
             parameter.grad = None
         return found
-
-    @torch.no_grad()
-    def loss(self) -> float:
-        """Mean loss over some of the large rollouts."""
-        return mean(sum(self.objective.loss(part).item() for part in batch.split(self.micro_batch))
-                    for batch in self.large[:MEASURED_ON])
 
     def policy_update(self, iteration: int) -> State:
         return self.store.policy_update(iteration)
@@ -176,7 +165,7 @@ def candidates(point: Point) -> Iterator[tuple[str, float | None, Callable[[int]
 def measure(point: Point, draw: Callable[[int], State], draws: int, forwards: float, step: float) -> dict[str, Any]:
     """The figures of one candidate."""
     true, size = point.true, norm(point.true)
-    cosines, own, along, squares, drops = [], [], [], [], []
+    cosines, own, along, squares = [], [], [], []
     for number in range(draws):
         estimate = draw(number)
         length, gradient = norm(estimate), point.own[number % SMALL]
@@ -184,27 +173,11 @@ def measure(point: Point, draw: Callable[[int], State], draws: int, forwards: fl
         squares.append(length * length)
         cosines.append(along[-1] / (length * size or math.inf))
         own.append(inner(estimate, gradient) / (length * norm(gradient) or math.inf))
-        if number < MEASURED and length > 0:
-            drops.append(_drop(point, {name: value * (step / length) for name, value in estimate.items()}))
     gain = mean(along)
     return {"draws": draws, "cosine": mean(cosines), "cosine_sd": stdev(cosines), "own_cosine": mean(own),
             "right_sign": sum(value > 0 for value in own) / draws,
             "variance": size**2 * mean(squares) / gain**2 - 1 if gain > 0 else None, "forwards": forwards,
-            "decrease": step * size * mean(cosines) / forwards,
-            "measured": mean(drops) / forwards if drops else 0.0}
-
-
-@torch.no_grad()
-def _drop(point: Point, step: State) -> float:
-    """How far the loss falls from θ to θ − ``step``; θ is put back."""
-    theta = {name: p.detach().clone() for name, p in point.parameters.items()}
-    try:
-        for name, parameter in point.parameters.items():
-            parameter.sub_(step[name].to(parameter.dtype))
-        return point.here - point.loss()
-    finally:
-        for name, parameter in point.parameters.items():
-            parameter.copy_(theta[name])
+            "decrease": step * size * mean(cosines) / forwards}
 
 
 def diagnose(run: Run, prepared: Prepared, store: RunStore, settings: Settings,

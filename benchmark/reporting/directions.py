@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import matplotlib.style
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
 
 from benchmark.reporting import escape, style
 from benchmark.reporting.plots import DPI, save
@@ -22,31 +23,31 @@ LOOKS = {
 }
 HEADER = ("direction", "a", "cosine with −∇L", "± over draws", "cosine with −∇L of its own rollout",
           "right sign [share]", "variance [‖∇L‖²]",
-          "decrease per forward pass [L]", "against backpropagation [×]", "the same, step made [×]", "n [points]")
+          "decrease per forward pass [L]", "against backpropagation [×]", "n [points]")
 
 
 def _beside_backpropagation(rows: pd.DataFrame) -> pd.DataFrame:
     """``rows`` with what backpropagation reached at the same point."""
     key = ["task", "method", "seed", "iteration"]
-    first = rows[rows.estimator == "backpropagation"].set_index(key)[["decrease", "measured"]]
+    first = rows[rows.estimator == "backpropagation"].set_index(key)[["decrease"]]
     return rows.join(first.add_suffix("_first"), on=key)
 
 
-def summarise(rows: pd.DataFrame) -> pd.DataFrame:
-    """One line a (task, estimator, weight): means over points; ``relative`` compares with backpropagation there."""
+def summarise(rows: pd.DataFrame, tasks: Sequence[str]) -> pd.DataFrame:
+    """One line a (task, estimator, weight), in the order of ``tasks``: means over points; ``relative`` compares with
+    backpropagation there."""
     joined = _beside_backpropagation(rows)
     order = {name: i for i, name in enumerate(LOOKS)}
     grouped = joined.groupby(["task", "estimator", "weight"], dropna=False, sort=False)
     table = grouped.agg(
         cosine=("cosine", "mean"), cosine_sd=("cosine_sd", "mean"),
         own_cosine=("own_cosine", "mean"), right_sign=("right_sign", "mean"),
-        variance=("variance", "median"), decrease=("decrease", "mean"), measured=("measured", "mean"),
-        first=("decrease_first", "mean"), first_measured=("measured_first", "mean"), points=("cosine", "size"),
+        variance=("variance", "median"), decrease=("decrease", "mean"), first=("decrease_first", "mean"),
+        points=("cosine", "size"),
     ).reset_index()
     table["relative"] = table.decrease / table["first"]
-    table["relative_measured"] = table.measured / table.first_measured
-    table["place"] = table.estimator.map(order)
-    return table.sort_values(["task", "place", "weight"], kind="stable").drop(columns="place")
+    table["place"], table["task_place"] = table.estimator.map(order), table.task.map(list(tasks).index)
+    return table.sort_values(["task_place", "place", "weight"], kind="stable").drop(columns=["place", "task_place"])
 
 
 def to_markdown(table: pd.DataFrame, titles: Mapping[str, str], rows: pd.DataFrame) -> str:
@@ -60,7 +61,7 @@ def to_markdown(table: pd.DataFrame, titles: Mapping[str, str], rows: pd.DataFra
             lines.append("| " + " | ".join([
                 r.estimator, "–" if pd.isna(r.weight) else f"{r.weight:g}", f"{r.cosine:+.4f}", f"{r.cosine_sd:.4f}",
                 f"{r.own_cosine:+.4f}", f"{r.right_sign:.2f}", variance, f"{r.decrease:+.1e}", f"{r.relative:+.4f}",
-                f"{r.relative_measured:+.4f}", str(r.points)]) + " |")
+                str(r.points)]) + " |")
         some = rows[rows.task == task]
         lines += ["", _note(some), ""]
     return "\n".join(lines)
@@ -84,7 +85,7 @@ def _note(rows: pd.DataFrame) -> str:
 
 def write(rows: pd.DataFrame, folder: Path, titles: Mapping[str, str]) -> list[Path]:
     """Write ``directions.csv``, ``.md``, ``.png`` and ``.svg`` into ``folder``; return their paths."""
-    table = summarise(rows)
+    table = summarise(rows, list(titles))
     csv, markdown = folder / "directions.csv", folder / "directions.md"
     csv.write_text(rows.to_csv(index=False, float_format="%.8g", lineterminator="\n"), encoding="utf-8")
     markdown.write_text(to_markdown(table, titles, rows), encoding="utf-8")
@@ -93,15 +94,15 @@ def write(rows: pd.DataFrame, folder: Path, titles: Mapping[str, str]) -> list[P
 
 
 def _figure(table: pd.DataFrame, rows: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
-    """Cosine and relative decrease over a; one column a task."""
+    """Cosine on the own rollout and relative decrease over a; one column a task. Small marks are single points."""
     tasks = list(dict.fromkeys(table.task))
     figure = Figure(figsize=(4.3 * len(tasks) + 0.6, 7.6), dpi=DPI, layout="constrained")
     grid = figure.subplots(2, len(tasks), squeeze=False, sharex=True, sharey="row")
     rows = _beside_backpropagation(rows).assign(relative=lambda r: r.decrease / r.decrease_first)
     for column, task in enumerate(tasks):
         for row, (value, words, threshold) in enumerate((
-            ("cosine", "cosine of step and −∇L", 1e-3),
-            ("relative", "decrease per forward pass\n[× backpropagation]", 1e-2),
+            ("own_cosine", "cosine with −∇L of its own rollout", 1e-3),
+            ("relative", "decrease of L per forward pass\n[× backpropagation]", 1e-2),
         )):
             axes = grid[row][column]
             for name, (colour, marker) in LOOKS.items():
@@ -116,8 +117,14 @@ def _figure(table: pd.DataFrame, rows: pd.DataFrame, titles: Mapping[str, str]) 
                           alpha=0.4, markeredgewidth=0)
                 axes.plot(mean.weight, mean[value], color=colour, marker=marker, markersize=7, linewidth=1.8,
                           markeredgecolor="white", label=name)
-            axes.axhline(0, color="#999999", linewidth=0.8, linestyle=(0, (2, 2)))
+            if row == 0:
+                d = rows[rows.task == task].parameters.iloc[0]
+                axes.axhline(np.sqrt(2 / np.pi / d), color="#999999", linewidth=1.2, linestyle=(0, (2, 2)),
+                             label="Gaussian, theory √(2/πd)", zorder=3)
+            else:
+                axes.axhline(0, color="#999999", linewidth=0.8)
             axes.set_yscale("symlog", linthresh=threshold)
+            axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}".replace("-", "−")))
             if row == 0:
                 axes.set_title(titles.get(task, task), fontweight="bold", fontsize=11.5)
             else:
