@@ -94,6 +94,13 @@ def middle_round(entry: dict[str, Any]) -> dict[str, Any]:
     return sorted(entry["repeats"], key=lambda result: result["seconds"])[len(entry["repeats"]) // 2]
 
 
+def split(entry: dict[str, Any]) -> dict[str, float]:
+    """Seconds of every component: as in the middle round, in proportion to the median of all rounds."""
+    chosen = middle_round(entry)
+    scale = median(seconds(entry)) / chosen["seconds"]
+    return {name: scale * value for name, value in chosen["parts"].items()}
+
+
 def divided(above: Sequence[float], below: Sequence[float]) -> list[float]:
     """Ratios round by round."""
     return [a / b for a, b in zip(above, below, strict=False)]

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
 from benchmark.bench import analysis
-from benchmark.bench.tables import AXIS_TITLES, number
+from benchmark.bench.tables import AXIS_TITLES, number, threads
 from benchmark.reporting import style
 from benchmark.reporting.plots import DPI, save
 
@@ -37,10 +37,9 @@ def write_all(bench: dict[str, Any], folder: Path) -> list[Path]:
 
 
 def _subtitle(bench: dict[str, Any]) -> str:
-    environment = bench["environment"]
-    hardware = environment["hardware"]
+    hardware = bench["environment"]["hardware"]
     rounds = "1 round" if bench["repeats"] == 1 else f"median and range of {bench['repeats']} rounds"
-    return (f"size {bench['size']}, {hardware['gpu'] or hardware['cpu']}, {environment['threads']} threads, "
+    return (f"size {bench['size']}, {hardware['gpu'] or hardware['cpu']}, {threads(bench)}, "
             f"{bench['config']['loop']['sequences_per_update']} sequences per update, {rounds}")
 
 
@@ -81,9 +80,9 @@ def _bars(bench: dict[str, Any]) -> Figure:
 def _bar(axes: Axes, place: int, part: str, entry: dict[str, Any], shown: dict[str, Any], longest: float) -> None:
     middle, low, high = analysis.spread(analysis.seconds(entry))
     if part == "methods":
-        chosen, left = analysis.middle_round(entry), 0.0
+        parts, left = analysis.split(entry), 0.0
         for name, (_, colour) in LOOKS.items():
-            width = max(0.0, chosen["parts"].get(name, 0.0))
+            width = max(0.0, parts.get(name, 0.0))
             if width:
                 bar = axes.barh(place, width, left=left, height=0.66, color=colour, linewidth=0)
                 shown.setdefault(name, bar)

@@ -31,9 +31,10 @@ MARK = "bench phase: "
 
 
 def run_phases(world: World, figure: Figure, probe: Probe, updates: int = 2) -> None:
-    """A method: rollouts and updates, then, without the method, one bare forward on the same rows. A floor: the call.
+    """A method: rollouts and updates, then, without the method, one bare forward on the last rows. A floor: the call.
 
-    What belongs to the method alone (critic, optimiser state, gradients, copies) is made in here and counts.
+    What belongs to the method alone (critic, optimiser state, gradients, copies) is made in here and counts. Of a phase
+    that comes twice the last one counts: then all state is there, and the rows are those of the bare forward.
     """
     if figure.part == "floors":
         sequences = world.finished(floors.K)
@@ -89,7 +90,7 @@ def system_peaks(world: World, figure: Figure) -> dict[str, float] | None:
         memory.start()
         result = call()
         world.synchronize()
-        peaks[name] = max(peaks.get(name, 0.0), memory.peak() - base)
+        peaks[name] = memory.peak() - base
         return result
 
     run_phases(world, figure, probe)
@@ -103,7 +104,7 @@ def tensor_peaks(world: World, figure: Figure) -> dict[str, float]:
             return call()
 
     with tempfile.TemporaryDirectory() as folder:
-        with profile(activities=[ProfilerActivity.CPU], profile_memory=True, acc_events=True) as trace:
+        with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as trace:
             run_phases(world, figure, probe)
         trace.export_chrome_trace(f"{folder}/trace.json")
         events = json.loads(Path(folder, "trace.json").read_text(encoding="utf-8"))["traceEvents"]
@@ -111,10 +112,10 @@ def tensor_peaks(world: World, figure: Figure) -> dict[str, float]:
 
 
 def peaks_of(events: Iterable[dict[str, Any]]) -> dict[str, float]:
-    """Highest sum of allocations (MiB) within each marked phase of a trace, the start of the trace counting as 0."""
+    """Highest sum of allocations (MiB) within the last phase of each name in a trace, whose start counts as 0."""
     events = list(events)
-    phases = [(e["name"].removeprefix(MARK), e["ts"], e["ts"] + e["dur"]) for e in events
-              if e.get("ph") == "X" and e["name"].startswith(MARK)]
+    phases = sorted(((e["name"].removeprefix(MARK), e["ts"], e["ts"] + e["dur"]) for e in events
+                     if e.get("ph") == "X" and e["name"].startswith(MARK)), key=lambda phase: phase[1])
     changes = sorted((e["ts"], e["args"]["Bytes"]) for e in events if e.get("name") == "[memory]")
     now, levels = 0, []
     for moment, size in changes:
@@ -122,8 +123,7 @@ def peaks_of(events: Iterable[dict[str, Any]]) -> dict[str, float]:
         levels.append((moment, now))
     peaks: dict[str, float] = {}
     for name, start, end in phases:
-        inside = [level for moment, level in levels if start <= moment <= end]
-        peaks[name] = max([peaks.get(name, 0.0), *(level / MIB for level in inside)])
+        peaks[name] = max((level / MIB for moment, level in levels if start <= moment <= end), default=0.0)
     return peaks
 
 

@@ -28,6 +28,11 @@ def ranged(value: Spread | None, scale: float = 1.0) -> str:
     return middle if low == high else f"{middle} [{low}–{high}]"
 
 
+def threads(bench: dict[str, Any]) -> str:
+    count = bench["environment"]["threads"]
+    return f"{count} thread{'s' if count > 1 else ''}"
+
+
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> list[str]:
     """Markdown lines; the first ``left`` columns and the last of words are aligned to the left."""
     marks = [":---" if i < left or name in ("explanation", "reason") else "---:" for i, name in enumerate(header)]
@@ -60,10 +65,10 @@ def method_rows(bench: dict[str, Any]) -> list[list[str]]:
 
 
 def split_rows(bench: dict[str, Any]) -> list[list[str]]:
-    """Milliseconds of every component in the round of median seconds."""
+    """Milliseconds of every component."""
     rows = []
     for entry in analysis.of(bench["figures"], "methods"):
-        parts = analysis.middle_round(entry)["parts"]
+        parts = analysis.split(entry)
         cells = [number(1000 * parts[name]) if name in parts else "–" for name in (
             "generate", "reference", "score", "critic", "other_rollout", "forward", "backward", "optimizer",
             "other_update")]
@@ -123,7 +128,7 @@ def head(bench: dict[str, Any]) -> list[str]:
     trl = f", TRL {packages['trl']}" if "trl" in packages else ""
     longest = config["decoding"]["max_prompt_tokens"]
     return [
-        f"{escape.markdown(machine)}, {environment['threads']} threads ({hardware['cores']} cores), torch "
+        f"{escape.markdown(machine)}, {threads(bench)} ({hardware['cores']} cores), torch "
         f"{packages['torch']}, transformers {packages['transformers']}, peft {packages['peft']}{trl}.", "",
         f"Random Llama, hidden size {model['hidden_size']}, {model['layers']} layers, vocabulary "
         f"{model['vocabulary']:,}, {model['dtype']}, LoRA r = {config['adapter']['rank']} on all linear layers. An "
@@ -142,7 +147,7 @@ def to_markdown(bench: dict[str, Any]) -> str:
     for note in bench["notes"]:
         lines += [f"**{escape.markdown(note)}**", ""]
     if bench["ratios"]:
-        lines += ["## Against targets", "", *table(["", "measured", "target", "reached"], ratio_rows(bench))]
+        lines += ["## Against targets", "", *table(["what", "measured", "target", "reached"], ratio_rows(bench))]
     if rows := method_rows(bench):
         header = ["method", "seconds per update", "samples per second", "overhead [%]", "peak, rollout [MiB]",
                   "peak, update [MiB]", "resident [MiB]"]

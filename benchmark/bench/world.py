@@ -110,7 +110,7 @@ class World:
     def finished(self, k: int) -> Sequences:
         """The sequences of one update, k completions a prompt, as if they had been sampled."""
         count, length = self.config.loop.sequences_per_update, self.config.decoding.max_new_tokens
-        prompts = [self.encoder.prompt(body) for body in self.bodies[: count // k] for _ in range(k)]
+        prompts = [self.encoder.prompt(self.bodies[row // k]) for row in range(count)]
         words = random_ids(self.config, count * length, "completions").view(count, length).tolist()
         return self.encoder.pad_rows(prompts, words, self.device)
 
