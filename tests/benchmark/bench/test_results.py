@@ -7,39 +7,16 @@ import os
 from pathlib import Path
 
 import pytest
-import torch
 
 from baselines.registry import METHODS
 from benchmark.bench import analysis, driver, plan
 from benchmark.bench.child import answer
-from benchmark.bench.plan import ALL, WARM_START, Figure
+from benchmark.bench.plan import ALL, WARM_START
 from benchmark.cli import main
+from tests.benchmark.bench.conftest import figure
 
 # TRL and peft still ask transformers for this property by its old name.
 pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")
-
-SMALL = ["hidden_size=16", "intermediate_size=32", "heads=2", "kv_heads=1", "layers=1", "vocabulary=300", "rank=2",
-         "max_prompt_tokens=9", "max_new_tokens=4", "sequences_per_update=8"]
-ONLINE = {"generate", "reference", "score"}
-FIRST = {"forward", "backward", "optimizer"}
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(scope="module")
-def config():
-    return plan.configure("tiny", SMALL)
-
-
-def figure(config, part, name, variant="", timed=1):
-    shape = plan.whole_model(config) if variant == ALL else config
-    return Figure(part, name, variant, shape, 0, timed)
 
 
 # Processes
@@ -56,7 +33,7 @@ def test_a_figure_that_fails_is_named_without_a_path(config, monkeypatch):
 
     monkeypatch.setattr("benchmark.bench.measure.time_figure", broken)
     found = answer({"figure": figure(config, "methods", "rloo").as_dict(), "memory": False})
-    assert found == {"failed": "RuntimeError: no such file: test_bench_results.py"}
+    assert found == {"failed": "RuntimeError: no such file: test_results.py"}
 
 
 def test_rounds_are_interleaved_and_a_failure_is_not_repeated(config):

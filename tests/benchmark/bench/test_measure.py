@@ -13,32 +13,13 @@ from benchmark.bench.plan import ALL, WARM_START, Figure
 from benchmark.bench.world import END, World, bodies, made_up_pairs, word_tokenizer
 from benchmark.cli import main
 from benchmark.errors import ConfigError
+from tests.benchmark.bench.conftest import SMALL, figure
 
 # TRL and peft still ask transformers for this property by its old name.
 pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")
 
-SMALL = ["hidden_size=16", "intermediate_size=32", "heads=2", "kv_heads=1", "layers=1", "vocabulary=300", "rank=2",
-         "max_prompt_tokens=9", "max_new_tokens=4", "sequences_per_update=8"]
 ONLINE = {"generate", "reference", "score"}
 FIRST = {"forward", "backward", "optimizer"}
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(scope="module")
-def config():
-    return plan.configure("tiny", SMALL)
-
-
-def figure(config, part, name, variant="", timed=1):
-    shape = plan.whole_model(config) if variant == ALL else config
-    return Figure(part, name, variant, shape, 0, timed)
 
 
 # What is measured
