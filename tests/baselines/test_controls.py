@@ -9,7 +9,7 @@ import torch
 
 from baselines.objectives.rloo import RLOO, ShuffledRLOO
 from baselines.registry import METHODS, get_method, method_groups
-from benchmark.cli import names
+from benchmark.commands.options import names
 from benchmark.config import load_profile, with_assignments
 from benchmark.runner import execute
 from benchmark.store import RunStore

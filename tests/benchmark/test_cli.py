@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.cli import configure, main, names, parser, seed_list
+from benchmark.cli import main, parser
+from benchmark.commands.options import names, seed_list
+from benchmark.commands.run import configure
 from benchmark.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]

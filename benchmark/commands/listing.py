@@ -1,0 +1,44 @@
+"""``list``: tasks, methods with sources, profiles and every configuration field."""
+
+from __future__ import annotations
+
+import argparse
+
+from baselines.registry import METHODS
+from benchmark.config import SECTIONS, profiles
+from tasks import TASKS
+
+
+def register(commands: argparse._SubParsersAction) -> None:
+    listing = commands.add_parser("list", help="tasks, methods, profiles and configuration fields")
+    listing.set_defaults(command=command_list)
+
+
+def command_list(options: argparse.Namespace) -> int:
+    import dataclasses
+
+    from benchmark.naming import load
+
+    print("tasks")
+    for name, target in TASKS.items():
+        print(f"  {name:26} {load(target).title}")
+    print("\nmethods (objective × estimator)")
+    for name, method in METHODS.items():
+        if method.group == "main":
+            print(f"  {name:12} {method.objective + ' × ' + method.estimator:28} {method.summary}")
+            values = method.resolved({})
+            for key, spec in method.fields().items():
+                print(f"      {key + ' = ' + str(values[key]):32} {spec.metadata['help']} [{spec.metadata['source']}]")
+    print("\ncontrols (--method ablation); each takes all else from the method it is based on")
+    for name, method in METHODS.items():
+        if method.group == "ablation":
+            changed = ", ".join(f"{key} = {value}" for key, value in method.defaults.items())
+            print(f"  {name:24} {method.summary} ({method.base or 'no base'}{', ' if changed else ''}{changed})")
+    print("\nprofiles")
+    for name, head in profiles().items():
+        print(f"  {name:12} {head}")
+    print("\nconfiguration fields (--set section.field=value)")
+    for section, cls in SECTIONS.items():
+        for spec in dataclasses.fields(cls):
+            print(f"  {section + '.' + spec.name + ' = ' + repr(spec.default):46} {spec.metadata['help']}")
+    return 0

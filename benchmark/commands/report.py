@@ -1,0 +1,39 @@
+"""``report``: tables and plots of a result folder from its files."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from baselines.registry import METHODS
+from benchmark.errors import ConfigError
+from tasks import TASKS
+
+
+def register(commands: argparse._SubParsersAction) -> None:
+    report = commands.add_parser("report", help="rebuild tables and plots of a result folder from its files")
+    report.add_argument("folder", type=Path, metavar="DIR")
+    report.set_defaults(command=command_report)
+
+
+def command_report(options: argparse.Namespace) -> int:
+    if not options.folder.is_dir():
+        raise ConfigError(f"report {options.folder}: no such folder. Pass the --out folder of a run command.")
+    show_report(options.folder)
+    return 0
+
+
+def show_report(out: Path, only: list[str] | None = None) -> None:
+    """Write tables and plots of ``out`` (of the runs ``only``), print the table and name the files."""
+    from benchmark.naming import load
+    from benchmark.reporting import report
+
+    titles = {name: load(target).title for name, target in TASKS.items()}
+    result = report(out, method_order=list(METHODS), task_titles=titles, only=only)
+    print(result.summary)
+    for caution in result.cautions:
+        print(f"note: {caution}")
+    print(f"{result.used} runs reported, {result.ignored} unfinished or failed. Tables and plots:")
+    for path in result.written:
+        if path.suffix != ".svg":
+            print(f"  {path}")
