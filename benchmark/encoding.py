@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import torch
@@ -11,6 +12,10 @@ from benchmark.config import Decoding
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+    from benchmark.packing import Packed
+
+REMEMBERED = 50_000  # texts whose ids are kept
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,13 @@ class Sequences:
         """(B, R)."""
         return self.mask[:, self.prompt_length:]
 
+    @cached_property
+    def packed(self) -> Packed | None:
+        """The same rows with every distinct prompt once; ``None`` where that saves nothing."""
+        from benchmark.packing import pack
+
+        return pack(self)
+
     def __len__(self) -> int:
         return len(self.ids)
 
@@ -61,6 +73,7 @@ class Encoder:
         self.tokenizer, self.decoding, self.truncation = tokenizer, decoding, truncation
         self.pad, self.eos = tokenizer.pad_token_id, tokenizer.eos_token_id
         self._bos = [tokenizer.bos_token_id] if tokenizer.bos_token_id is not None else []
+        self._known: dict[str, list[int]] = {}
         self._cue = self._ids(cue)
 
     @staticmethod
@@ -70,7 +83,12 @@ class Encoder:
         return next(i for i in known if i is not None)
 
     def _ids(self, text: str) -> list[int]:
-        return self.tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+        # A prompt comes back in every pass, a pair's for both sides: the tokenizer is asked once.
+        if text not in self._known:
+            if len(self._known) >= REMEMBERED:
+                self._known.clear()
+            self._known[text] = self.tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+        return self._known[text]
 
     def fits(self, body: str) -> bool:
         """Whether the prompt is within the limit without truncation."""

@@ -41,6 +41,12 @@ def make_cache(model: nn.Module, width: int) -> DynamicCache:
     return cache
 
 
+def heeds_masks(model: nn.Module) -> bool:
+    """Whether a boolean mask (B, 1, query, key) is all that decides who sees whom: torch's attention, no window."""
+    layers = set(getattr(model.config, "layer_types", None) or ["full_attention"])
+    return model.config._attn_implementation == "sdpa" and layers == {"full_attention"}
+
+
 @torch.no_grad()
 def sample(model: nn.Module, ids: torch.Tensor, mask: torch.Tensor, copies: int, uniforms: torch.Tensor,
            temperature: float, eos: int, pad: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -58,6 +64,8 @@ def sample(model: nn.Module, ids: torch.Tensor, mask: torch.Tensor, copies: int,
     """
     rows, steps = uniforms.shape
     cache = make_cache(model, ids.shape[1] + steps)
+    # One query sees every real key: where the model takes such a mask as it is, it need not work it out at every step.
+    ready_made = heeds_masks(model)
     places = (mask.cumsum(1) - 1).clamp(min=0)
     logits = model(input_ids=ids, attention_mask=mask, position_ids=places, past_key_values=cache, use_cache=True,
                    logits_to_keep=1).logits[:, -1]
@@ -71,10 +79,12 @@ def sample(model: nn.Module, ids: torch.Tensor, mask: torch.Tensor, copies: int,
     alive = torch.ones_like(active, dtype=torch.bool)
     for step in range(steps):
         scaled = logits.float() / temperature
-        cumulative = scaled.softmax(1).cumsum(1)
-        draw = uniforms[active, step : step + 1] * cumulative[:, -1:]
+        scaled = scaled - scaled.amax(1, keepdim=True)
+        cumulative = scaled.exp().cumsum(1)
+        total = cumulative[:, -1:]
+        draw = uniforms[active, step : step + 1] * total
         token = torch.searchsorted(cumulative, draw, right=True).clamp(max=cumulative.shape[1] - 1)
-        value = (scaled.gather(1, token) - scaled.logsumexp(1, keepdim=True)).squeeze(1)
+        value = (scaled.gather(1, token) - total.log()).squeeze(1)
         token = torch.where(alive.unsqueeze(1), token, pad)
         tokens[active, step] = token.squeeze(1)
         logprobs[active, step] = torch.where(alive, value, 0.0)
@@ -88,7 +98,7 @@ def sample(model: nn.Module, ids: torch.Tensor, mask: torch.Tensor, copies: int,
             active, token, mask, position = active[keep], token[keep], mask[keep], position[keep]
             alive = alive[keep]
         mask = nn.functional.pad(mask, (0, 1), value=1)
-        logits = model(input_ids=token, attention_mask=mask, position_ids=position, past_key_values=cache,
-                       use_cache=True).logits[:, -1]
+        logits = model(input_ids=token, attention_mask=mask[:, None, None].bool() if ready_made else mask,
+                       position_ids=position, past_key_values=cache, use_cache=True).logits[:, -1]
         position = position + 1
     return tokens[:, : step + 1], logprobs[:, : step + 1]

@@ -18,6 +18,8 @@ from benchmark.budget import Meter
 from benchmark.config import Adapter
 from benchmark.encoding import Encoder, Sequences
 from benchmark.errors import RunError
+from benchmark.generation import heeds_masks, sample
+from benchmark.packing import Packed
 from benchmark.seeding import generator, global_seed
 
 State = dict[str, torch.Tensor]
@@ -51,6 +53,14 @@ def add_adapter(model: nn.Module, adapter: Adapter, dropout: float, *seed: objec
         return get_peft_model(model, config)
 
 
+def adapted_layers(model: nn.Module) -> list[tuple[nn.Module, str, nn.Module]]:
+    """Every LoRA layer of ``model`` with the module that holds it and its name there."""
+    from peft.tuners.lora import LoraLayer
+
+    return [(parent, name, child) for parent in model.modules() for name, child in parent.named_children()
+            if isinstance(child, LoraLayer)]
+
+
 class Adapted:
     """What policy, reward model and critic share: a peft model, its trainable tensors, and its cost."""
 
@@ -60,6 +70,8 @@ class Adapted:
         self.parameters = {_short(name): p for name, p in model.named_parameters() if p.requires_grad}
         total = sum(p.numel() for p in model.parameters())
         self.trained = sum(p.numel() for p in self.parameters.values()) / total
+        self._adapters = adapted_layers(model)
+        self._packing: bool | None = None  # whether rows that share a prompt can share its forward pass; None = unseen
         model.eval()
 
     def state(self) -> State:
@@ -80,9 +92,41 @@ class Adapted:
         return self.model.get_base_model() if hasattr(self.model, "peft_config") else self.model
 
     def hidden(self, sequences: Sequences) -> torch.Tensor:
-        """Last hidden states (B, L, H) of the backbone."""
-        return self.plain.base_model(input_ids=sequences.ids, attention_mask=sequences.mask,
-                                     position_ids=positions(sequences.mask), use_cache=False).last_hidden_state
+        """Last hidden states (B, 1 + R, H) of the backbone: at the prompt's last token and at each completion token.
+
+        Where several rows have the same prompt it is read once, by models for which that gives the same numbers.
+        """
+        if not self._packs(sequences):
+            return self._hidden_plain(sequences)
+        return self._hidden_packed(sequences.packed)
+
+    def _hidden_plain(self, sequences: Sequences) -> torch.Tensor:
+        states = self.plain.base_model(input_ids=sequences.ids, attention_mask=sequences.mask,
+                                       position_ids=positions(sequences.mask), use_cache=False).last_hidden_state
+        return states[:, sequences.prompt_length - 1 :]
+
+    def _hidden_packed(self, packed: Packed) -> torch.Tensor:
+        return packed.completions(self.plain.base_model(
+            input_ids=packed.ids, attention_mask=packed.mask, position_ids=packed.positions, use_cache=False,
+        ).last_hidden_state)
+
+    def _packs(self, sequences: Sequences) -> bool:
+        """Whether rows share prompts, and the model heeds a mask of our own: seen once, on two rows of one prompt."""
+        if sequences.packed is None or self._packing is False:
+            return False
+        if self._packing is None:
+            self._packing = heeds_masks(self.plain) and self._packing_is_exact(sequences)
+        return self._packing
+
+    @torch.no_grad()
+    def _packing_is_exact(self, sequences: Sequences) -> bool:
+        prompt_of = sequences.packed.prompt_of
+        row = int(prompt_of.bincount(minlength=1).argmax())
+        two = sequences.select((prompt_of == row).nonzero().squeeze(1)[:2])
+        plain = self._hidden_plain(two)
+        real = torch.nn.functional.pad(two.completion_mask, (1, 0), value=1).unsqueeze(2)
+        apart = ((self._hidden_packed(two.packed) - plain) * real).abs().max()
+        return bool(apart <= 1e-2 * plain.abs().max())
 
     @contextlib.contextmanager
     def merged(self) -> Iterator[None]:
@@ -92,9 +136,7 @@ class Adapted:
         Nothing happens where copies would be large, or where the base is of low precision and would round the adapter
         away. For sampling and scoring; not for losses whose small differences count.
         """
-        from peft.tuners.lora import LoraLayer
-
-        layers = [module for module in self.model.modules() if isinstance(module, LoraLayer)]
+        layers = [layer for *_, layer in self._adapters]
         weights = [layer.get_base_layer().weight for layer in layers]
         exact = all(weight.dtype == torch.float32 for weight in weights)
         if not layers or not exact or sum(weight.numel() for weight in weights) > MERGED_ENTRIES:
@@ -105,11 +147,31 @@ class Adapted:
             with torch.no_grad():
                 for layer, weight in zip(layers, weights, strict=True):
                     weight.data = weight.data + layer.get_delta_weight("default")
-            with self.model.disable_adapter():
+            with self.without_adapter():
                 yield
         finally:
             for weight, data in zip(weights, aside, strict=True):
                 weight.data = data
+
+    @contextlib.contextmanager
+    def without_adapter(self) -> Iterator[None]:
+        """Inside, every adapted layer is its base layer: what peft's ``disable_adapter`` computes, free of cost."""
+        before = [getattr(parent, name) for parent, name, _ in self._adapters]
+        try:
+            for parent, name, layer in self._adapters:
+                setattr(parent, name, layer.get_base_layer())
+            yield
+        finally:
+            for (parent, name, _), module in zip(self._adapters, before, strict=True):
+                setattr(parent, name, module)
+
+    def _parts(self, sequences: Sequences) -> Iterator[Sequences]:
+        """At most ``batch`` rows at a time, each part trimmed to its own length."""
+        if len(sequences) <= self.batch:
+            yield sequences  # with the packed layout that it may have already
+            return
+        for rows in chunks(len(sequences), self.batch):
+            yield sequences.select(rows)
 
     def _charge(self, sequences: Sequences) -> None:
         tokens = int(sequences.mask.sum())
@@ -139,7 +201,7 @@ class Policy(Adapted):
     def reference(self) -> Iterator[None]:
         """π₀ inside the block: the adapter is off."""
         if self._reference_model is None:
-            with self.model.disable_adapter():
+            with self.without_adapter():
                 yield
             return
         trained, self.model = self.model, self._reference_model
@@ -165,21 +227,23 @@ class Policy(Adapted):
         Without gradient the logits of a few rows at a time are made and reduced, so that (B, R, V) never exists.
         """
         self._charge(sequences)
-        if torch.is_grad_enabled() or not self._head_is_plain(sequences):
+        if not self._head_is_plain(sequences):
             values = token_logprobs(self._logits(sequences), sequences.completion_ids, temperature)
         else:
-            hidden = self.hidden(sequences)[:, sequences.prompt_length - 1 : -1]
+            hidden = self.hidden(sequences)[:, :-1]
             head = self.plain.get_output_embeddings()
             size = max(1, HEAD_ENTRIES // (hidden.shape[1] * head.weight.shape[0]))
+            size = len(hidden) if torch.is_grad_enabled() else size
             values = torch.cat([token_logprobs(head(hidden[rows]), sequences.completion_ids[rows], temperature)
                                 for rows in chunks(len(hidden), size)])
         return values * sequences.completion_mask
 
+    @torch.no_grad()
     def _head_is_plain(self, sequences: Sequences) -> bool:
         """Some models scale or cap their logits: seen once, on one row."""
         if self._plain_head is None:
             row = sequences.select(slice(0, 1))
-            ours = self.plain.get_output_embeddings()(self.hidden(row)[:, row.prompt_length - 1 : -1])
+            ours = self.plain.get_output_embeddings()(self.hidden(row)[:, :-1])
             theirs = self._logits(row)
             self._plain_head = bool((ours - theirs).abs().max() <= 1e-2 * theirs.abs().max())
         return self._plain_head
@@ -187,11 +251,8 @@ class Policy(Adapted):
     @torch.no_grad()
     def logprobs_chunked(self, sequences: Sequences, temperature: float = 1.0) -> torch.Tensor:
         """:meth:`logprobs` without gradient, ``batch`` rows at a time, trimmed to each chunk's own length."""
-        return torch.cat([self._padded(sequences, rows, temperature) for rows in chunks(len(sequences), self.batch)])
-
-    def _padded(self, sequences: Sequences, rows: slice, temperature: float) -> torch.Tensor:
-        values = self.logprobs(sequences.select(rows), temperature)
-        return nn.functional.pad(values, (0, sequences.completion_ids.shape[1] - values.shape[1]))
+        return _pad_stack([self.logprobs(part, temperature) for part in self._parts(sequences)], 0.0,
+                          sequences.completion_ids.shape[1])
 
     @torch.no_grad()
     def generate(self, prompts: list[list[int]], temperature: float, *seed: object, copies: int = 1
@@ -211,8 +272,6 @@ class Policy(Adapted):
         Raises:
             RunError: the policy's probabilities are not finite.
         """
-        from benchmark.generation import sample
-
         encoder, device = self.encoder, self.device
         shape = (len(prompts) * copies, encoder.decoding.max_new_tokens)
         uniforms = torch.rand(shape, generator=generator(*seed)).to(device)
@@ -223,7 +282,7 @@ class Policy(Adapted):
                 width = start.prompt_length
                 ids, mask = start.ids[:, :width], start.mask[:, :width]
                 draws = uniforms[rows.start * copies : rows.stop * copies]
-                new, values = sample(self.model, ids, mask, copies, draws, temperature, encoder.eos, encoder.pad)
+                new, values = sample(self.plain, ids, mask, copies, draws, temperature, encoder.eos, encoder.pad)
                 if not values.isfinite().all():
                     raise RunError("diverged: the policy's probabilities are not finite. Lower the learning rate.")
                 after = (new == encoder.eos).cumsum(1) - (new == encoder.eos).long()  # EOS tokens before each token
@@ -245,22 +304,28 @@ class RewardModel(Adapted):
     """r: the backbone with a scalar head, read at the last token of the completion (also PPO's critic)."""
 
     def values(self, sequences: Sequences) -> torch.Tensor:
-        """The head's output (B, L), float32, at every position."""
+        """The head's output (B, 1 + R), float32: at the prompt's last token and at each completion token."""
         self._charge(sequences)
         head = self.plain.score
         return head(self.hidden(sequences).to(head.weight.dtype)).squeeze(2).float()
 
     def score(self, sequences: Sequences) -> torch.Tensor:
         """Reward (B,) of each row, differentiable."""
-        columns = torch.arange(sequences.mask.shape[1], device=self.device)
-        last = (columns * sequences.mask).argmax(1)
-        return self.values(sequences).gather(1, last.unsqueeze(1)).squeeze(1)
+        length = sequences.completion_mask.sum(1, keepdim=True)
+        return self.values(sequences).gather(1, length).squeeze(1)
 
     @torch.no_grad()
     def score_chunked(self, sequences: Sequences) -> torch.Tensor:
         """:meth:`score` without gradient, ``batch`` rows at a time."""
         with self.merged():
-            return torch.cat([self.score(sequences.select(rows)) for rows in chunks(len(sequences), self.batch)])
+            return torch.cat([self.score(part) for part in self._parts(sequences)])
+
+    @torch.no_grad()
+    def values_chunked(self, sequences: Sequences) -> torch.Tensor:
+        """:meth:`values` without gradient, ``batch`` rows at a time; 0 beyond the longest completion of its chunk."""
+        with self.merged():
+            return _pad_stack([self.values(part) for part in self._parts(sequences)], 0.0,
+                              sequences.completion_ids.shape[1] + 1)
 
 
 def chunks(length: int, size: int) -> list[slice]:
@@ -268,14 +333,14 @@ def chunks(length: int, size: int) -> list[slice]:
     return [slice(i, min(i + size, length)) for i in range(0, length, size)]
 
 
-def _pad_stack(tensors: list[torch.Tensor], value: float) -> torch.Tensor:
-    """Concatenate (b, r) tensors along rows, padded on the right to the longest r."""
-    width = max(t.shape[1] for t in tensors)
+def _pad_stack(tensors: list[torch.Tensor], value: float, width: int = 0) -> torch.Tensor:
+    """Concatenate (b, r) tensors along rows, padded on the right to the longest r, and at least to ``width``."""
+    width = max([width, *(t.shape[1] for t in tensors)])
     return torch.cat([nn.functional.pad(t, (0, width - t.shape[1]), value=value) for t in tensors])
 
 
-def join(parts: list[Sequences], pad: int) -> Sequences:
-    """Stack sequences of different prompt and completion widths."""
+def join(parts: list[Sequences], pad: int = 0) -> Sequences:
+    """Stack sequences of different prompt and completion widths; ``pad`` fills what the mask hides."""
     width = max(p.prompt_length for p in parts)
 
     def widen(tensor: torch.Tensor, part: Sequences, value: int) -> torch.Tensor:

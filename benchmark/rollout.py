@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import torch
 
 from benchmark.encoding import Encoder, Sequences
-from benchmark.models import Policy, RewardModel, chunks
+from benchmark.models import Policy, RewardModel, chunks, join
 from benchmark.seeding import ShuffledPasses
 
 
@@ -93,8 +94,16 @@ class Batch:
     def of(parts: tuple[Sequences, ...], values: dict[str, torch.Tensor], **info: float) -> Batch:
         return Batch(parts, values, len(parts[0]), sum(int(p.completion_mask.sum()) for p in parts), info)
 
+    @cached_property
+    def whole(self) -> Sequences:
+        """All rows as one: those of the first part, then those of the second."""
+        return self.parts[0] if len(self.parts) == 1 else join(list(self.parts))
+
     def split(self, size: int) -> Iterator[Batch]:
         """Micro-batches of at most ``size`` rows."""
+        if len(self.parts[0]) <= size:
+            yield self
+            return
         for rows in chunks(len(self.parts[0]), size):
             yield replace(self, parts=tuple(p.select(rows, trim=False) for p in self.parts),
                           values={name: value[rows] for name, value in self.values.items()})

@@ -34,20 +34,18 @@ def generator(*names: object, device: str = "cpu") -> torch.Generator:
 def standard_normal(tensor: torch.Tensor, *names: object) -> torch.Tensor:
     """Independent N(0, 1) draws in the shape, dtype and place of ``tensor``, from the stream ``names``.
 
-    On the CPU the tensor is cut into blocks, each with a counter-based stream of its own (Philox, Salmon et al. 2011),
-    which all of torch's threads fill side by side; the numbers do not depend on how many there are.
+    On the CPU the tensor is cut into blocks, each with a stream of its own, which all of torch's threads fill side by
+    side; the numbers do not depend on how many there are.
     """
-    import numpy as np
     import torch
 
     if tensor.device.type != "cpu":
         stream = generator(*names, device=tensor.device.type)
         return torch.randn(tensor.shape, generator=stream, device=tensor.device, dtype=tensor.dtype)
-    filled = np.empty(tensor.numel(), dtype=np.float32)
+    filled = torch.empty(tensor.numel())
 
     def fill(start: int) -> None:
-        stream = np.random.Generator(np.random.Philox(key=derive_seed(*names, start // BLOCK)))
-        stream.standard_normal(out=filled[start : start + BLOCK], dtype=np.float32)
+        filled[start : start + BLOCK].normal_(generator=generator(*names, start // BLOCK))
 
     starts = range(0, len(filled), BLOCK)
     if len(starts) > 1 and torch.get_num_threads() > 1:
@@ -56,7 +54,7 @@ def standard_normal(tensor: torch.Tensor, *names: object) -> torch.Tensor:
     else:
         for start in starts:
             fill(start)
-    return torch.from_numpy(filled).view(tensor.shape).to(tensor.dtype)
+    return filled.view(tensor.shape).to(tensor.dtype)
 
 
 class ShuffledPasses:

@@ -21,37 +21,27 @@ NEAR = 3e-4  # ‖n‖/‖θ‖ in them at most
 class Arrival:
     """What a perturbation εz and a step change in the parameters' own dtype, summed over tensors."""
 
-    def __init__(self) -> None:
-        self._sums: dict[str, torch.Tensor] = {}
-        self._squares: dict[str, torch.Tensor] = {}  # ‖z‖² of each tensor
+    def __init__(self, epsilon: float) -> None:
+        self.epsilon = epsilon
+        self._sums: list[torch.Tensor] = []  # rows of changed, ‖θ‖², ‖z‖², ‖step‖², step·z
         self._entries = 0
 
-    def _add(self, name: str, value: torch.Tensor) -> None:
-        self._sums[name] = self._sums.get(name, 0.0) + value
-
-    def note(self, name: str, before: torch.Tensor, after: torch.Tensor, z: torch.Tensor, epsilon: float) -> None:
-        """Note one tensor: θ before and after the update, z, and the size of the perturbation."""
-        step = (after - before).float()
+    def note(self, before: torch.Tensor, after: torch.Tensor, z: torch.Tensor) -> None:
+        """Note some tensors: θ before and after the update, and z, all flat (n,)."""
+        theta, direction = before.float(), z.float()
+        step = after.float() - theta
         self._entries += before.numel()
-        self._add("changed", (before != before + epsilon * z).sum())
-        self._add("theta", before.float().square().sum())
-        self._squares[name] = z.float().square().sum()
-        self._add("step", step.square().sum())
-        self._add("along", (step * z).sum())
+        changed = before.ne(torch.add(before, z, alpha=self.epsilon)).sum().float()
+        self._sums.append(torch.stack([changed, theta.dot(theta), direction.dot(direction), step.dot(step),
+                                       step.dot(direction)]))
 
-    def sizes(self, epsilon: float) -> dict[str, float]:
-        """‖εz‖ of each tensor."""
-        return {name: epsilon * math.sqrt(square.item()) for name, square in self._squares.items()}
-
-    def figures(self, epsilon: float) -> dict[str, float]:
+    def figures(self) -> dict[str, float]:
         """``z_norm``, ``step_norm``, ``relative_perturbation`` = ‖εz‖/‖θ‖, ``changed_share`` of the entries that
         θ + εz changes, ``step_cosine`` between the step and z (0 where one of them is zero)."""
-        sums = {name: value.item() for name, value in self._sums.items()}
-        step, theta = math.sqrt(sums["step"]), math.sqrt(sums["theta"])
-        z = math.sqrt(sum(self._squares.values()).item())
-        return {"z_norm": z, "step_norm": step, "relative_perturbation": epsilon * z / (theta or 1.0),
-                "changed_share": sums["changed"] / self._entries,
-                "step_cosine": sums["along"] / (z * step) if z * step > 0 else 0.0}
+        changed, *squares, along = torch.stack(self._sums).double().sum(0).tolist()
+        theta, z, step = map(math.sqrt, squares)
+        return {"z_norm": z, "step_norm": step, "relative_perturbation": self.epsilon * z / (theta or 1.0),
+                "changed_share": changed / self._entries, "step_cosine": along / (z * step) if z * step > 0 else 0.0}
 
 
 @torch.no_grad()

@@ -17,6 +17,8 @@ from benchmark.errors import RunError
 from benchmark.rollout import Batch
 from benchmark.seeding import derive_seed, standard_normal
 
+GROUPED_ENTRIES = 2**18  # small tensors are updated together, up to so many entries at a time
+
 
 class SPSA:
     """g = (L(θ + εz) − L(θ − εz)) / 2ε;  θ ← θ − lr·(g z + weight_decay·θ).
@@ -26,8 +28,8 @@ class SPSA:
     the place of θ's, which itself is written to by the update alone.
 
     Args:
-        stream: make each tensor of z anew whenever it is needed instead of keeping z and θ ± εz for the length of an
-            update: one tensor of memory instead of two copies of all, for noise made three times instead of once.
+        stream: make each tensor of z anew whenever it is needed instead of keeping z for the length of an update: one
+            tensor of memory instead of a copy of all, for noise made three times instead of once.
     """
 
     phase = "optimisation"
@@ -38,6 +40,7 @@ class SPSA:
         self.seed, self.updates, self.stream = seed, 0, stream
         self.warnings: list[str] = []
         self.sizes: dict[str, float] = {}
+        self.groups = grouped(parameters)
 
     def begin_iteration(self, iteration: int, history: History) -> None:
         """Nothing to prepare: z does not depend on what happened before."""
@@ -52,18 +55,14 @@ class SPSA:
 
     @torch.no_grad()
     def step(self, loss: Callable[[Batch], torch.Tensor], batch: Batch, progress: Progress) -> dict[str, float]:
-        epsilon, arrival = self.settings.epsilon, Arrival()
+        epsilon, arrival = self.settings.epsilon, Arrival(self.settings.epsilon)
         kept = {} if self.stream else {name: self._direction(name, progress) for name in self.parameters}
 
         def z_of(name: str) -> torch.Tensor:
             return kept[name] if kept else self._direction(name, progress)
 
         def loss_at(scale: float) -> float:
-            def moved(name: str) -> torch.Tensor:
-                return torch.add(self.parameters[name].data, z_of(name), alpha=scale)
-
-            value = {name: moved(name) for name in self.parameters}.__getitem__ if kept else moved
-            with Perturbed(self.parameters, value):
+            with Perturbed(self.parameters, lambda name: self.parameters[name].data.add(z_of(name), alpha=scale)):
                 return sum(loss(part).item() for part in batch.split(self.micro_batch))
 
         plus, minus = loss_at(epsilon), loss_at(-epsilon)
@@ -71,11 +70,31 @@ class SPSA:
         if not math.isfinite(slope):
             raise RunError(f"diverged: the perturbed losses are {plus} and {minus}. Lower lr or epsilon.")
         lr = scheduled(self.settings.lr, self.settings.schedule, progress)
-        for name, parameter in self.parameters.items():
-            z, before = z_of(name), parameter.detach().clone()
-            parameter.sub_((slope * z).add_(parameter, alpha=self.settings.weight_decay), alpha=lr)
-            arrival.note(name, before, parameter, z, epsilon)
+        for names in self.groups:
+            parts = [z_of(name) for name in names]
+            self.sizes |= {name: epsilon * part.float().norm().item() for name, part in zip(names, parts, strict=True)}
+            z, theta = flat(parts), flat([self.parameters[name].data for name in names])
+            after = theta.sub((slope * z).add_(theta, alpha=self.settings.weight_decay), alpha=lr)
+            arrival.note(theta, after, z)
+            for name, part in zip(names, after.split([part.numel() for part in parts]), strict=True):
+                self.parameters[name].copy_(part.view_as(self.parameters[name]))
         self.updates += 1
-        self.sizes = arrival.sizes(epsilon)
-        return {"loss": (plus + minus) / 2, "difference": plus - minus, "slope": slope, "lr": lr,
-                **arrival.figures(epsilon)}
+        return {"loss": (plus + minus) / 2, "difference": plus - minus, "slope": slope, "lr": lr, **arrival.figures()}
+
+
+def flat(tensors: list[torch.Tensor]) -> torch.Tensor:
+    """All entries as one (n,); no copy is made of a single tensor."""
+    return tensors[0].reshape(-1) if len(tensors) == 1 else torch.cat([tensor.reshape(-1) for tensor in tensors])
+
+
+def grouped(parameters: dict[str, torch.nn.Parameter], limit: int = GROUPED_ENTRIES) -> list[list[str]]:
+    """Names in runs of one dtype and at most ``limit`` entries (or a single larger tensor), in order."""
+    groups: list[list[str]] = []
+    size, dtype = limit, None
+    for name, parameter in parameters.items():
+        if size + parameter.numel() > limit or parameter.dtype != dtype:
+            groups.append([])
+            size, dtype = 0, parameter.dtype
+        groups[-1].append(name)
+        size += parameter.numel()
+    return groups

@@ -19,8 +19,7 @@ def pair_loss(policy: Policy, batch: Batch, settings: hp.DPO | hp.OnlineDPO) -> 
 
     Log-probabilities are those of the model itself (temperature 1), as in every DPO implementation.
     """
-    both = join(list(batch.parts), policy.encoder.pad)
-    chosen, rejected = policy.logprobs(both).sum(1).chunk(2)
+    chosen, rejected = policy.logprobs(batch.whole).sum(1).chunk(2)
     lengths = tuple(part.completion_mask.sum(1) for part in batch.parts)
     losses = preference_loss(settings.loss, chosen - batch.values["reference_chosen"],
                              rejected - batch.values["reference_rejected"], settings.beta, settings.label_smoothing,
@@ -45,7 +44,7 @@ class DPO:
         new = [row for row in rows if row not in self._reference]
         if new:
             chosen, rejected = self._encode(new)
-            both = join([chosen, rejected], self.context.policy.encoder.pad)
+            both = join([chosen, rejected])
             with self.context.policy.reference():
                 values = self.context.policy.logprobs_chunked(both).sum(1).chunk(2)
             self._reference |= dict(zip(new, zip(*(v.tolist() for v in values), strict=True), strict=True))

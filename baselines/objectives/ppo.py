@@ -8,7 +8,7 @@ from baselines import hyperparameters as hp
 from baselines.context import Context
 from baselines.objectives.rloo import clipped
 from benchmark.encoding import Sequences
-from benchmark.models import RewardModel, chunks
+from benchmark.models import RewardModel
 from benchmark.rollout import Batch
 
 
@@ -52,16 +52,13 @@ class PPO:
 
     def _values(self, sequences: Sequences) -> torch.Tensor:
         """V (B, R): at each completion position, the value of the text before that token."""
-        values = self.critic.values(sequences)[:, sequences.prompt_length - 1 : -1]
-        return values * sequences.completion_mask
+        return self.critic.values(sequences)[:, :-1] * sequences.completion_mask
 
-    @torch.no_grad()
     def collect(self) -> Batch:
         settings = self.settings
         rollout = self.context.sampler.rollout(self.context.sequences, settings.k)
         sequences, mask = rollout.sequences, rollout.sequences.completion_mask.float()
-        values = torch.cat([self._values(sequences.select(rows, trim=False))
-                            for rows in chunks(len(sequences), self.critic.batch)])
+        values = self.critic.values_chunked(sequences)[:, :-1] * mask
         kl = rollout.logprobs - rollout.reference
         rewards = -settings.kl_coef * kl
         last = mask.sum(1).long() - 1

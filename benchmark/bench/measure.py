@@ -15,8 +15,7 @@ from benchmark.bench import floors
 from benchmark.bench.plan import WARM_START, Figure
 from benchmark.bench.stopwatch import COMPONENTS, Stopwatch
 from benchmark.bench.world import SEED, World
-from benchmark.encoding import Sequences
-from benchmark.models import State, join
+from benchmark.models import State
 from benchmark.rollout import Batch
 from benchmark.seeding import generator
 
@@ -74,11 +73,6 @@ def update(world: World, objective: Objective, estimator: Estimator, watch: Stop
                    "part_tokens": dict(watch.tokens), "batch_tokens": sum(int(p.mask.sum()) for p in batch.parts)}
 
 
-def whole(world: World, batch: Batch) -> Sequences:
-    """All rows of a batch (both sides of pairs) as one."""
-    return batch.parts[0] if len(batch.parts) == 1 else join(list(batch.parts), world.encoder.pad)
-
-
 def timed(world: World, call: Callable[[], Any]) -> float:
     """Seconds of ``call``."""
     world.synchronize()
@@ -104,7 +98,7 @@ def time_method(figure: Figure) -> dict[str, Any]:
     with watch.attached(objective):
         for _ in range(figure.warmup + figure.timed):
             batch, row = update(world, objective, estimator, watch)
-            sequences = whole(world, batch)
+            sequences = batch.whole
             bare.append(timed(world, lambda sequences=sequences: floor(world, sequences)))
             rows.append(row)
     rows, bare = rows[figure.warmup :], bare[figure.warmup :]

@@ -20,7 +20,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from benchmark.bench import floors
-from benchmark.bench.measure import HALFWAY, make_method, whole
+from benchmark.bench.measure import HALFWAY, make_method
 from benchmark.bench.plan import Figure
 from benchmark.bench.world import World
 from benchmark.budget import PeakMemory
@@ -47,7 +47,7 @@ def run_phases(world: World, figure: Figure, probe: Probe, updates: int = 2) -> 
         for _ in range(updates):
             batch = probe("rollout", objective.collect)
             probe("update", lambda batch=batch: estimator.step(objective.loss, batch, HALFWAY))
-        return whole(world, batch)
+        return batch.whole
 
     sequences = method()
     give_back(world)

@@ -32,7 +32,7 @@ SIZES: dict[str, tuple[str, ...]] = {
         "backward_batch=8",
     ),
 }
-COMMON = ("temperature=1.0", "sequences_per_update=64", "rloo.k=4", "mezo.k=4", "zopro.k=4", "rloo.epochs=1",
+COMMON = ("temperature=1.0", "sequences_per_update=64", "rloo.k=4", "ppo.k=4", "mezo.k=4", "zopro.k=4", "rloo.epochs=1",
           "ppo.epochs=1", "online-dpo.epochs=1", "mezo.epochs=1", "zopro.epochs=1",
           "mezo.lr=1e-6", "mezo-dpo.lr=1e-6", "zopro.lr=1e-6")  # random weights must not run away
 UPDATES = {"tiny": (2, 5), "1b": (1, 3)}  # warm-up and timed updates of a process; an odd number has a middle one

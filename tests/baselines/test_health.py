@@ -20,10 +20,9 @@ FIGURES = {"relative_perturbation": 1e-3, "changed_share": 1.0, "step_cosine": -
 
 def test_arrival_by_hand():
     theta, after, z = torch.tensor([3.0, 4.0]), torch.tensor([3.0, 5.0]), torch.tensor([1e-9, math.sqrt(2)])
-    arrival = Arrival()
-    arrival.note("a", theta, after, z, 0.5)
-    figures = arrival.figures(0.5)
-    assert arrival.sizes(0.5) == {"a": pytest.approx(0.5 * math.sqrt(2))}
+    arrival = Arrival(0.5)
+    arrival.note(theta, after, z)
+    figures = arrival.figures()
     assert figures["changed_share"] == 0.5 and figures["step_norm"] == 1.0
     assert figures["z_norm"] == pytest.approx(math.sqrt(2))
     assert figures["relative_perturbation"] == pytest.approx(0.5 * math.sqrt(2) / 5)

@@ -64,9 +64,9 @@ def test_gae_is_the_double_sum(gamma, lam):
 def make_ppo(settings, values, logprobs=None, rollout=None):
     """PPO whose critic and policy look their values (ROWS, WIDTH) up by the first token, which is the row's number."""
     def at_every_position(sequences):
-        return pad(values[sequences.ids[:, 0]], (PROMPT - 1, 1), value=99.0)  # 99: not to be looked at
+        return pad(values[sequences.ids[:, 0]], (0, 1), value=99.0)  # 99: not to be looked at
 
-    critic = SimpleNamespace(parameters={}, batch=2, values=at_every_position)
+    critic = SimpleNamespace(parameters={}, values=at_every_position, values_chunked=at_every_position)
     policy = SimpleNamespace(logprobs=lambda sequences, temperature: logprobs[sequences.ids[:, 0]])
     sampler = SimpleNamespace(rollout=lambda sequences, k: rollout)
     return PPO(Context(policy=policy, sampler=sampler, new_critic=lambda: critic, pairs=(), sequences=ROWS,

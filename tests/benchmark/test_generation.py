@@ -103,7 +103,7 @@ def test_a_merged_adapter_gives_the_same_scores_and_leaves_no_trace(policy, prom
         apart = policy.logprobs(sequences)
         with policy.merged():
             inside = policy.logprobs(sequences)
-            with policy.model.disable_adapter():
+            with policy.without_adapter():
                 assert torch.equal(policy.logprobs(sequences), inside)  # the base itself holds the adapter
         with pytest.raises(KeyError), policy.merged():
             raise KeyError
