@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmark.config import BUDGET_KINDS
-from benchmark.errors import ConfigError
+from benchmark.errors import ConfigError, RunError
 
 LEDGERS = ("setup", "rollout", "update", "refine", "evaluate", "log")
 METHOD_LEDGERS = ("rollout", "update")
@@ -108,9 +108,21 @@ class Meter:
         }
 
     def wall_seconds(self) -> float:
-        """Seconds since the meter was made; equals the sum of the ledgers."""
+        """Seconds since the meter was made."""
         self._book()
         return self._since - self._start
+
+    def close(self) -> float:
+        """Seconds since the meter was made, which the ledgers must add up to.
+
+        Raises:
+            RunError: they are more than 1 % apart, or a ledger is still open: what was charged would be wrong.
+        """
+        wall, booked = self.wall_seconds(), sum(self.seconds.values())
+        if abs(booked - wall) > 0.01 * wall or len(self._stack) > 1:
+            raise RunError(f"the ledgers hold {booked:.3f} s of {wall:.3f} s (open: {', '.join(self._stack)}). The "
+                           f"run's times cannot be trusted; nothing of it is used.")
+        return wall
 
 
 class PeakMemory:

@@ -213,7 +213,7 @@ class Execution:
             "status": status, "run": self.run.identity(), "initial": initial, "final": final,
             "reward_increase": final["test"]["reward"] - initial["test"]["reward"] if final else None,
             "spent": spent, "overshoot": {"kind": kind, "amount": max(0.0, spent[kind] - self.slice.limit)},
-            "wall_seconds": self.meter.wall_seconds(), "ledgers": dict(self.meter.seconds),
+            "wall_seconds": self.meter.close(), "ledgers": dict(self.meter.seconds),
             "ledger_tokens": dict(self.meter.tokens), "peak_memory_mib": self.peaks, "health": self.health.summary(),
             "warnings": warnings,
         }

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from benchmark.budget import Budget, Meter, PeakMemory
-from benchmark.errors import ConfigError
+from benchmark.errors import ConfigError, RunError
 from benchmark.runner import Slice
 
 
@@ -47,6 +47,21 @@ def test_a_ledger_is_closed_by_an_error(clock):
     clock.now += 5
     meter.wall_seconds()
     assert (meter.seconds["update"], meter.seconds["setup"]) == (3, 5)
+
+
+def test_ledgers_that_do_not_add_up_are_no_result(clock):
+    meter = Meter(clock)
+    clock.now += 100
+    assert meter.close() == 100
+    meter.seconds["update"] += 0.9
+    meter.close()
+    meter.seconds["update"] += 0.2
+    with pytest.raises(RunError, match=r"101.100 s of 100.000 s"):
+        meter.close()
+    with pytest.raises(RunError, match="open: setup, log"), Meter(clock).ledger("log") as _:
+        open_meter = Meter(clock)
+        with open_meter.ledger("log"):
+            open_meter.close()
 
 
 def test_the_device_is_waited_for_before_time_is_booked(clock):
