@@ -14,7 +14,6 @@ import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import torch
 from torch.profiler import ProfilerActivity, profile, record_function
@@ -99,20 +98,14 @@ def system_peaks(world: World, figure: Figure) -> dict[str, float] | None:
 
 
 def tensor_peaks(world: World, figure: Figure) -> dict[str, float]:
-    """Peak of each phase in MiB of tensors above those there are now, from a trace of allocations on the CPU.
-
-    Tensors made from numpy's arrays (the noise of perturbations), which torch's allocator does not see, are made anew
-    by torch meanwhile, so that they count.
-    """
-    from_numpy = torch.from_numpy
+    """Peak of each phase in MiB of tensors above those there are now, from a trace of allocations on the CPU."""
 
     def probe(name: str, call: Callable[[], Any]) -> Any:
         with record_function(MARK + name):
             return call()
 
     with tempfile.TemporaryDirectory() as folder:
-        with (patch.object(torch, "from_numpy", lambda array: from_numpy(array).clone()),
-              profile(activities=[ProfilerActivity.CPU], profile_memory=True) as trace):
+        with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as trace:
             run_phases(world, figure, probe)
         trace.export_chrome_trace(f"{folder}/trace.json")
         events = json.loads(Path(folder, "trace.json").read_text(encoding="utf-8"))["traceEvents"]

@@ -62,10 +62,11 @@ class Stopwatch:
         world, critic = self.world, getattr(objective, "critic", None)
         points = [
             (world.policy, "generate", "generate", "generate"), (world.policy, "logprobs", "reference", "forward"),
-            (world.reward, "values", "score", "score"), (torch.Tensor, "backward", "backward", "backward"),
+            (world.reward, "score_chunked", "score", "score"), (torch.Tensor, "backward", "backward", "backward"),
             (torch.optim.AdamW, "step", "optimizer", "optimizer"),
             (torch.nn.utils, "clip_grad_norm_", "optimizer", "optimizer"),
-            *([(critic, "values", "critic", "forward")] if critic else []),
+            *([(critic, "values_chunked", "critic", "critic"), (critic, "values", "critic", "forward")]
+              if critic else []),
         ]
         with contextlib.ExitStack() as stack:
             for owner, attribute, rollout, update in points:

@@ -213,17 +213,18 @@ def test_peaks_come_from_the_events_of_their_phase():
 
 
 def test_a_zeroth_order_update_holds_no_activations():
-    """Tensors are counted exactly: a zeroth-order update holds z and θ ± εz (z comes from numpy) beside what inference
-    holds, and at most three copies of the adapter more; a backward pass is far above."""
+    """Tensors are counted exactly: a zeroth-order update holds z beside what inference holds, and at most three copies
+    of the adapter in all; a backward pass is far above."""
     config = plan.configure("tiny", ["layers=1", "vocabulary=300", "sequences_per_update=8", "max_new_tokens=8"])
     extra, trained = {}, 0.0
     for name in ("mezo", "rloo"):
         world = World(config, 3)
+        world.policy._packing = False  # prompts read as often as in the bare forward
         peaks, trained = memory.tensor_peaks(world, figure(config, "methods", name)), world.policy.parameters.values()
         extra[name] = peaks["update"] - peaks["inference"]
         assert peaks["rollout"] > 0
     copy = memory.mebibytes(trained)
-    assert 1.95 * copy <= extra["mezo"] <= 5 * copy < extra["rloo"]
+    assert 0.95 * copy <= extra["mezo"] <= 3 * copy < extra["rloo"]
 
 
 def test_memory_is_told_for_tensors_and_for_the_process(config):
