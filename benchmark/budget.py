@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmark.config import BUDGET_KINDS
+from benchmark.sections import BUDGET_KINDS
 from benchmark.errors import ConfigError, RunError
 
 LEDGERS = ("setup", "rollout", "update", "refine", "evaluate", "log")

@@ -1,8 +1,9 @@
-"""Configuration: frozen dataclasses, one help line per field. Unknown keys and wrong types are errors.
+"""Configuration: profiles, overrides per task and method, ``--set``. Unknown keys and wrong types are errors.
 
-A profile (``benchmark/profiles/*.toml``) overrides the defaults below; ``--set key=value`` overrides the profile.
-The hyperparameters of the methods live in :mod:`baselines.hyperparameters`; a profile's ``[methods.NAME]`` table and
-``--set NAME.key=value`` override them.
+A profile (``benchmark/profiles/*.toml``) overrides the defaults of :mod:`benchmark.sections`; ``--set key=value``
+overrides the profile. The hyperparameters of the methods live in :mod:`baselines.hyperparameters`; what a search found
+(the profile's ``tuned`` file), the profile's ``[methods.NAME]`` table and ``--set NAME.key=value`` override them, each
+the one before.
 """
 
 from __future__ import annotations
@@ -11,137 +12,31 @@ import dataclasses
 import math
 import tomllib
 import typing
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from benchmark.errors import ConfigError
 from benchmark.naming import check_name
+from benchmark.sections import (
+    SECTIONS,
+    SFT,
+    Adapter,
+    Budget,
+    Data,
+    Decoding,
+    Evaluation,
+    Execution,
+    Judge,
+    Loop,
+    Model,
+    RewardTraining,
+)
 
 PROFILES = Path(__file__).parent / "profiles"
-BUDGET_KINDS = ("forward_tokens", "seconds", "completions", "updates")
-
-
-def option(default: Any, help: str, choices: tuple = (), minimum: float | None = None) -> Any:
-    """A configuration field with its help line and what values it takes."""
-    return field(default=default, metadata={"help": help, "choices": choices, "minimum": minimum})
-
-
-@dataclass(frozen=True)
-class Data:
-    source: str = option("bundled", "where rows come from", ("bundled", "local", "hub"))
-    folder: str = option("", "folder with the published raw files, for source = local")
-    train_rows: int = option(0, "training rows at most; 0 = the task's default (bundled) or all", minimum=0)
-    heldout_rows: int = option(0, "held-out rows at most; 0 as above", minimum=0)
-    max_rejected: float = option(0.05, "largest share of malformed rows before the run stops", minimum=0)
-    pairing: str = option("default", "how WMT20 pairs are built; released = translation against the source copied",
-                          ("default", "released"))
-
-
-@dataclass(frozen=True)
-class Model:
-    path: str = option("", "hub name or folder of a causal language model; empty = tiny Llama from the fields below")
-    revision: str = option("", "hub revision to pin; empty = newest, recorded after loading")
-    dtype: str = option("float32", "dtype of the base weights (adapters are always float32)",
-                        ("float32", "bfloat16", "float16"))
-    trust_remote_code: bool = option(False, "let the hub repository run its own code")
-    vocabulary: int = option(1024, "entries of the byte-level BPE trained on the task's training rows", minimum=300)
-    hidden_size: int = option(192, "width of the tiny Llama", minimum=8)
-    intermediate_size: int = option(512, "width of its feed-forward layers", minimum=8)
-    layers: int = option(2, "its number of layers", minimum=1)
-    heads: int = option(6, "its attention heads", minimum=1)
-    kv_heads: int = option(2, "its key-value heads", minimum=1)
-
-
-@dataclass(frozen=True)
-class Adapter:
-    rank: int = option(8, "LoRA rank, the same for policy and reward model; 0 = no adapter, all parameters are trained",
-                      minimum=0)
-    alpha: int = option(16, "LoRA alpha (scale = alpha / rank)", minimum=1)
-    dropout: float = option(0.0, "LoRA dropout in SFT and reward-model training; always 0 in policy optimisation",
-                            minimum=0)
-    target_modules: str = option("all-linear", "comma-separated module names, or all-linear = every linear layer "
-                                               "of the backbone")
-
-
-@dataclass(frozen=True)
-class Decoding:
-    max_prompt_tokens: int = option(64, "prompt length limit, cue and BOS included (tokens)", minimum=4)
-    long_prompts: str = option("truncate", "what happens to longer prompts", ("truncate", "drop"))
-    max_new_tokens: int = option(32, "completion length limit (tokens), for rollouts and evaluation alike", minimum=1)
-    temperature: float = option(0.7, "sampling temperature of rollouts and evaluation", minimum=1e-6)
-
-
-@dataclass(frozen=True)
-class SFT:
-    parameters: str = option("full", "what is trained; lora is merged into the base afterwards", ("full", "lora"))
-    steps: int = option(150, "optimiser steps", minimum=1)
-    epochs: float = option(0.0, "passes over the training rows; above 0 it replaces steps", minimum=0)
-    batch: int = option(32, "sequences per step", minimum=1)
-    lr: float = option(3e-3, "peak AdamW learning rate (10 % warm-up, cosine to zero)", minimum=0)
-
-
-@dataclass(frozen=True)
-class RewardTraining:
-    parameters: str = option("full", "what is trained; lora is merged into the base afterwards", ("full", "lora"))
-    steps: int = option(100, "optimiser steps", minimum=1)
-    epochs: float = option(0.0, "passes over the training pairs; above 0 it replaces steps", minimum=0)
-    batch: int = option(32, "pairs per step", minimum=1)
-    lr: float = option(1e-3, "peak AdamW learning rate (10 % warm-up, cosine to zero)", minimum=0)
-    score_weight: float = option(1.0, "weight of the squared score error beside Bradley-Terry, where a task has scores",
-                                 minimum=0)
-
-
-@dataclass(frozen=True)
-class Judge:
-    kind: str = option("auto", "auto = the task's gold score if it has one, else a larger reward model",
-                       ("auto", "gold", "reward_model", "llm"))
-    path: str = option("", "hub name or folder of the judging language model, for kind = llm")
-    scale: float = option(1.5, "width of the judging reward model relative to the policy (tiny models only)", minimum=1)
-    steps: int = option(150, "its training steps for language modelling, and again for preferences", minimum=1)
-
-
-@dataclass(frozen=True)
-class Budget:
-    kind: str = option("forward_tokens", "what is limited", BUDGET_KINDS)
-    limit: float = option(300_000, "how much of it every run may spend", minimum=1e-9)
-
-
-@dataclass(frozen=True)
-class Loop:
-    iterations: int = option(4, "equal slices of the budget, each followed by a refinement of the reward model",
-                             minimum=1)
-    sequences_per_update: int = option(32, "completions (or sequences of pairs) per update of any method", minimum=2)
-    refine_pairs: int = option(32, "judged pairs per refinement; 0 = the reward model stays as it is", minimum=0)
-    refine_epochs: int = option(2, "passes over them", minimum=1)
-    refine_batch: int = option(16, "pairs per optimiser step", minimum=1)
-    refine_lr: float = option(5e-4, "AdamW learning rate of the refinement, linear to zero", minimum=0)
-    keep_close: float = option(0.0, "share of the previous reward model merged back after a refinement "
-                                    "(0.5 = the released keep_rm_close)", minimum=0)
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    points: int = option(8, "evaluations after the start, at equal fractions of the budget", minimum=1)
-    validation_prompts: int = option(64, "prompts of the validation split", minimum=1)
-    test_prompts: int = option(128, "prompts of the test split", minimum=1)
-    samples: int = option(8, "test completions kept as text in every run directory", minimum=0)
-
-
-@dataclass(frozen=True)
-class Execution:
-    device: str = option("auto", "auto, cpu, cuda or cuda:N")
-    threads: int = option(1, "CPU threads of each run (more can change the last bits of a result)", minimum=1)
-    workers: int = option(2, "runs at the same time, each in a process of its own; 0 = in this process", minimum=0)
-    forward_batch: int = option(64, "sequences per forward pass and per generation call", minimum=1)
-    backward_batch: int = option(64, "sequences per backward pass; gradients are accumulated", minimum=2)
-
-
-SECTIONS: dict[str, type] = {
-    "data": Data, "model": Model, "adapter": Adapter, "decoding": Decoding, "sft": SFT,
-    "reward_model": RewardTraining, "judge": Judge, "budget": Budget, "loop": Loop, "evaluation": Evaluation,
-    "execution": Execution,
-}
+TUNED_TABLES = ("search", "searched", "chosen", "reference_increase", "methods")  # of a file that `tune` wrote
+KEEP_LEVELS = ("evaluation", "execution")  # sections that leave the scale of rewards and the budget as they are
 
 
 @dataclass(frozen=True)
@@ -154,17 +49,17 @@ class Config:
     """
 
     profile: str = "tiny"
-    data: Data = Data()
-    model: Model = Model()
-    adapter: Adapter = Adapter()
-    decoding: Decoding = Decoding()
-    sft: SFT = SFT()
-    reward_model: RewardTraining = RewardTraining()
-    judge: Judge = Judge()
-    budget: Budget = Budget()
-    loop: Loop = Loop()
-    evaluation: Evaluation = Evaluation()
-    execution: Execution = Execution()
+    data: Data = field(default_factory=Data)
+    model: Model = field(default_factory=Model)
+    adapter: Adapter = field(default_factory=Adapter)
+    decoding: Decoding = field(default_factory=Decoding)
+    sft: SFT = field(default_factory=SFT)
+    reward_model: RewardTraining = field(default_factory=RewardTraining)
+    judge: Judge = field(default_factory=Judge)
+    budget: Budget = field(default_factory=Budget)
+    loop: Loop = field(default_factory=Loop)
+    evaluation: Evaluation = field(default_factory=Evaluation)
+    execution: Execution = field(default_factory=Execution)
     methods: dict[str, dict[str, Any]] = field(default_factory=dict)
     tasks: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
 
@@ -234,19 +129,21 @@ def profiles() -> dict[str, str]:
 def load_profile(name: str) -> Config:
     """Return the profile ``name``, or the profile in the TOML file ``name``.
 
+    Its key ``tuned`` names the outcome of a search (a path relative to the profile): hyperparameters and reference
+    levels come from there, and what the profile itself says stands above them.
+
     Raises:
         ConfigError: unknown profile, unreadable file, unknown key, wrong type.
     """
     path = Path(name)
     if path.suffix != ".toml":
         path = PROFILES / f"{check_name(name, profiles(), 'profile')}.toml"
-    try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"profile {name}: cannot be read ({error.strerror}).") from None
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"profile {path.name}: not valid TOML: {error}.") from None
+    tables = read_toml(path, f"profile {path.name}")
     config = Config(profile=path.stem)
+    if (tuned := tables.pop("tuned", None)) is not None:
+        if not isinstance(tuned, str):
+            raise ConfigError(f"profile {path.name}: tuned takes the path of a file that `tune` wrote, not {tuned!r}.")
+        config = with_tuned(config, path.parent / tuned, f"{path.name}, tuned = {tuned!r}")
     for section, values in tables.items():
         if section == "methods":
             for method, overrides in values.items():
@@ -255,9 +152,31 @@ def load_profile(name: str) -> Config:
         if section == "tasks":
             config = with_tasks(config, values, path.name)
             continue
-        check_name(section, SECTIONS, f"section in {path.name}")
+        check_name(section, [*SECTIONS, "methods", "tasks", "tuned"], f"section in {path.name}")
         config = with_section(config, section, values, path.name)
     return config
+
+
+def read_toml(path: Path, what: str) -> dict[str, Any]:
+    """The tables of a TOML file; ConfigError naming ``what`` if it cannot be read."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{what}: cannot be read ({error.strerror}).") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{what}: not valid TOML: {error}.") from None
+
+
+def with_tuned(config: Config, path: Path, origin: str) -> Config:
+    """Return ``config`` with the hyperparameters and reference levels of a search's outcome."""
+    tables = read_toml(path, origin)
+    for table in tables:
+        check_name(table, TUNED_TABLES, f"table in {path.name}")
+    for method, values in tables.get("methods", {}).items():
+        config = with_method(config, method, values, path.name)
+    levels = tables.get("reference_increase", {})
+    return with_tasks(config, {task: {"evaluation": {"reference_increase": level}} for task, level in levels.items()},
+                      path.name)
 
 
 def with_section(config: Config, section: str, values: dict[str, Any], origin: str) -> Config:
@@ -266,24 +185,39 @@ def with_section(config: Config, section: str, values: dict[str, Any], origin: s
 
 
 def with_tasks(config: Config, tasks: dict[str, dict[str, dict[str, Any]]], origin: str) -> Config:
-    """Return ``config`` with overrides per task; every one of them is checked now."""
+    """Return ``config`` with further overrides per task, above those it has; every one of them is checked now."""
     from tasks import TASKS
 
-    for task in tasks:
+    merged = {task: dict(sections) for task, sections in config.tasks.items()}
+    for task, sections in tasks.items():
         check_name(task, TASKS, f"task in {origin}")
-        for section in tasks[task]:
+        for section, values in sections.items():
             check_name(section, SECTIONS, f"section of {task} in {origin}")
-    config = replace(config, tasks=tasks)
+            mine = merged.setdefault(task, {})
+            mine[section] = {**mine.get(section, {}), **values}
+    config = replace(config, tasks=merged)
     for task in tasks:
         config.for_task(task)
     return config
 
 
 def with_user_values(config: Config, section: str, values: dict[str, Any], origin: str) -> Config:
-    """Like :func:`with_section`, for what a user asked for on the command line: no task's override stands above it."""
-    tasks = {task: {name: {k: v for k, v in fields.items() if name != section or k not in values}
-                    for name, fields in sections.items()} for task, sections in config.tasks.items()}
-    return with_section(replace(config, tasks=tasks), section, values, origin)
+    """Like :func:`with_section`, for what a user asked for on the command line: no task's override stands above it.
+
+    A reference level was measured under the profile as it is. Where ``values`` change a task's data, models, training,
+    budget or loop, that task's level no longer applies and is dropped.
+    """
+    changed = with_section(replace(config, tasks=_without(config.tasks, section, values)), section, values, origin)
+    moved = [task for task in config.tasks if section not in KEEP_LEVELS
+             and getattr(changed.for_task(task), section) != getattr(config.for_task(task), section)]
+    rest = {task: changed.tasks[task] for task in moved}
+    return replace(changed, tasks=changed.tasks | _without(rest, "evaluation", ["reference_increase"]))
+
+
+def _without(tasks: dict[str, dict[str, dict[str, Any]]], section: str, keys: Collection[str]) -> dict[str, Any]:
+    """Overrides per task less ``keys`` of ``section``."""
+    return {task: {name: {k: v for k, v in values.items() if name != section or k not in keys}
+                   for name, values in sections.items()} for task, sections in tasks.items()}
 
 
 def with_method(config: Config, method: str, values: dict[str, Any], origin: str) -> Config:

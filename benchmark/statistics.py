@@ -7,12 +7,15 @@ refuses non-finite values: a run that diverged is a word in a table, never a num
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from scipy import stats
 
 Floats = Sequence[float] | np.ndarray
+SAMPLES, LEVEL = 2000, 0.95  # of every interval in a report
 
 
 def _finite(values: Floats, what: str = "values", least: int = 1) -> np.ndarray:
@@ -43,24 +46,46 @@ def sd(values: Floats) -> float | None:
     return float(array.std(ddof=1)) if array.size > 1 else None
 
 
-def interquartile_mean(values: Floats) -> float:
+def interquartile_mean(values: Floats, axis: int | None = None) -> Any:
     """Mean of the middle half: ⌊n/4⌋ values are cut at each end (``scipy.stats.trim_mean``, as in rliable).
 
     Args:
-        values: scores over seeds (and tasks), any shape; flattened.
+        values: scores over seeds (and tasks), any shape.
+        axis: along which; ``None`` pools all values.
+
+    Returns:
+        A float, or with ``axis`` an array without that axis.
 
     Raises:
         ValueError: no values, or one that is not finite.
     """
-    return float(stats.trim_mean(_finite(values), proportiontocut=0.25))
+    pooled = _finite(values)
+    if axis is None:
+        return float(stats.trim_mean(pooled, proportiontocut=0.25))
+    return stats.trim_mean(np.asarray(values, dtype=np.float64), proportiontocut=0.25, axis=axis)
+
+
+def _percentile_bootstrap(
+    strata: Sequence[np.ndarray], statistic: Callable[..., Any], rng: np.random.Generator, samples: int, level: float
+) -> tuple[Any, Any]:
+    """Percentile interval of ``statistic(*strata, axis=…)``, each stratum resampled for itself along its first axis."""
+    if not 0 < level < 1 or samples < 1:
+        raise ValueError(f"bootstrap: level {level} must lie in (0, 1) and samples {samples} be positive")
+    if any(len(stratum) < 2 for stratum in strata):
+        raise ValueError("bootstrap: needs at least 2 values in each stratum; one value shows no spread")
+    found = stats.bootstrap(
+        tuple(strata), statistic, n_resamples=samples, confidence_level=level, method="percentile", vectorized=True,
+        axis=0, rng=rng,
+    )  # fmt: skip
+    return found.confidence_interval.low, found.confidence_interval.high
 
 
 def stratified_bootstrap(
     scores: Mapping[str, Floats],
     rng: np.random.Generator,
-    statistic: Callable[[np.ndarray], float] = interquartile_mean,
-    samples: int = 2000,
-    level: float = 0.95,
+    statistic: Callable[..., Any] = interquartile_mean,
+    samples: int = SAMPLES,
+    level: float = LEVEL,
 ) -> tuple[float, float]:
     """Percentile bootstrap interval of ``statistic`` over all scores, resampled within each task.
 
@@ -68,9 +93,9 @@ def stratified_bootstrap(
     which tasks happened to be drawn.
 
     Args:
-        scores: task → (seeds,) scores; counts may differ between tasks.
+        scores: task → (seeds,) scores; counts may differ between tasks, and their order does not matter.
         rng: source of all randomness.
-        statistic: (total,) → float.
+        statistic: (…, total) array and ``axis`` → (…,) array, such as ``np.mean`` and ``np.median``.
         samples: number of resamples.
         level: coverage, strictly between 0 and 1.
 
@@ -78,20 +103,64 @@ def stratified_bootstrap(
         (low, high) in the unit of the scores.
 
     Raises:
-        ValueError: no task, an empty task, a value that is not finite, or a level or sample count out of range.
+        ValueError: no task, a task with fewer than two values, a value that is not finite, or a level or sample count
+            out of range.
     """
     if not scores:
         raise ValueError("stratified_bootstrap: needs at least one task")
-    if not 0 < level < 1 or samples < 1:
-        raise ValueError(f"stratified_bootstrap: level {level} must lie in (0, 1) and samples {samples} be positive")
-    strata = [_finite(scores[task], f"scores of {task!r}") for task in scores]
-    drawn = np.empty(samples)
-    for i in range(samples):
-        parts = [stratum[rng.integers(0, stratum.size, stratum.size)] for stratum in strata]
-        drawn[i] = statistic(np.concatenate(parts))
-    tail = (1 - level) / 2
-    low, high = np.quantile(drawn, [tail, 1 - tail])
+    strata = [_finite(scores[task], f"scores of {task!r}") for task in sorted(scores)]
+
+    def pooled(*parts: np.ndarray, axis: int) -> Any:
+        return statistic(np.concatenate(parts, axis=axis), axis=axis)
+
+    low, high = _percentile_bootstrap(strata, pooled, rng, samples, level)
     return float(low), float(high)
+
+
+def curve_bootstrap(
+    curves: np.ndarray, rng: np.random.Generator, samples: int = SAMPLES, level: float = LEVEL
+) -> tuple[np.ndarray, np.ndarray]:
+    """Percentile bootstrap interval of the mean curve at each point; whole curves are drawn, so points stay together.
+
+    Args:
+        curves: (runs, points) heights on a common grid.
+        rng, samples, level: as in ``stratified_bootstrap``.
+
+    Returns:
+        (points,) lower and (points,) upper ends, in the unit of the curves. Each point is covered by itself; the band
+        is not simultaneous.
+
+    Raises:
+        ValueError: as in ``stratified_bootstrap``.
+    """
+    _finite(curves, "curves")
+    return _percentile_bootstrap([np.asarray(curves, dtype=np.float64)], np.mean, rng, samples, level)
+
+
+def difference_bootstrap(
+    ours: Floats, theirs: Floats, rng: np.random.Generator, samples: int = SAMPLES, level: float = LEVEL
+) -> tuple[float, float]:
+    """Percentile bootstrap interval of mean(ours) − mean(theirs), two independent samples resampled each for itself.
+
+    For pairs take the differences and ``stratified_bootstrap`` with ``np.mean``.
+
+    Args:
+        ours: (n,) values. theirs: (m,) values. rng, samples, level: as in ``stratified_bootstrap``.
+
+    Raises:
+        ValueError: as in ``stratified_bootstrap``.
+    """
+    strata = [_finite(ours, "ours"), _finite(theirs, "theirs")]
+    low, high = _percentile_bootstrap(
+        strata, lambda a, b, axis: a.mean(axis=axis) - b.mean(axis=axis), rng, samples, level
+    )
+    return float(low), float(high)
+
+
+def _share_above(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
+    """(…, n) and (…, m) → (…,): share of the n·m pairs in which ours is higher, ties counted half."""
+    a, b = ours[..., :, None], theirs[..., None, :]
+    return ((a > b) + 0.5 * (a == b)).mean(axis=(-2, -1))
 
 
 def probability_of_improvement(ours: Floats, theirs: Floats) -> float:
@@ -103,9 +172,34 @@ def probability_of_improvement(ours: Floats, theirs: Floats) -> float:
     Raises:
         ValueError: an empty side, or a value that is not finite.
     """
-    a, b = _finite(ours, "ours"), _finite(theirs, "theirs")
-    above = (a[:, None] > b[None, :]).sum() + 0.5 * (a[:, None] == b[None, :]).sum()
-    return float(above / (a.size * b.size))
+    return float(_share_above(_finite(ours, "ours"), _finite(theirs, "theirs")))
+
+
+def improvement_bootstrap(
+    pairs: Mapping[str, tuple[Floats, Floats]],
+    rng: np.random.Generator,
+    samples: int = SAMPLES,
+    level: float = LEVEL,
+) -> tuple[float, float]:
+    """Percentile bootstrap interval of the probability of improvement, mean over tasks.
+
+    Args:
+        pairs: task → (our (n,) scores, their (m,) scores); both sides are resampled within each task, independently.
+        rng, samples, level: as in ``stratified_bootstrap``.
+
+    Raises:
+        ValueError: as in ``stratified_bootstrap``.
+    """
+    if not pairs:
+        raise ValueError("improvement_bootstrap: needs at least one task")
+    strata = [_finite(side, f"scores of {task!r}") for task, sides in sorted(pairs.items()) for side in sides]
+
+    def over_tasks(*parts: np.ndarray, axis: int) -> np.ndarray:
+        sides = [np.moveaxis(part, axis, -1) for part in parts]
+        return np.mean([_share_above(a, b) for a, b in zip(sides[::2], sides[1::2], strict=True)], axis=0)
+
+    low, high = _percentile_bootstrap(strata, over_tasks, rng, samples, level)
+    return float(low), float(high)
 
 
 def _curve(x: Floats, y: Floats, least: int) -> tuple[np.ndarray, np.ndarray]:
@@ -163,3 +257,22 @@ def budget_to_target(x: Floats, y: Floats, target: float) -> float | None:
         return float(xs[0])
     share = (target - ys[i - 1]) / (ys[i] - ys[i - 1])
     return float(xs[i - 1] + share * (xs[i] - xs[i - 1]))
+
+
+def median_reached(spent: Sequence[float | None]) -> float | None:
+    """Budget by which at least half of the runs had reached a target; ``None`` when fewer than half ever did.
+
+    The median of censored values: a run that never reached the target counts as later than all others, and of an even
+    number the lower middle one is taken, so that no value stands in for a run that was cut off.
+
+    Args:
+        spent: (n,) results of ``budget_to_target``.
+
+    Raises:
+        ValueError: no runs, or a value that is not finite.
+    """
+    reached = sorted(_finite([value for value in spent if value is not None], "spent", least=0))
+    if not spent:
+        raise ValueError("spent: needs at least 1 value(s), got 0")
+    middle = math.ceil(len(spent) / 2)
+    return float(reached[middle - 1]) if len(reached) >= middle else None

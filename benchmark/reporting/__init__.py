@@ -9,6 +9,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from benchmark.reporting.reader import Results
+    from benchmark.reporting.sheets import Sheet
+    from benchmark.reporting.tables import Table
+
+# What a report may have written: an earlier task, sheet or plot must not stand beside new ones as if it were current.
+OUTPUTS = ("table_*.*", "reward_vs_*.*", "gold_vs_*.*", "overview.*", "scores.*", "profile.*",
+           "report.md", "index.html")
 
 
 @dataclass(frozen=True)
@@ -34,6 +44,22 @@ class ReportResult:
     summary: str
 
 
+def build_sheets(results: Results, tables: Sequence[Table]) -> list[Sheet]:
+    """The tables over all tasks, "overall" first; without those that the runs cannot fill."""
+    from benchmark.reporting import aggregate, budgets, costs, overall, published
+
+    improvements = aggregate.improvements(results)
+    found = [
+        overall.overall(results, tables, improvements),
+        overall.improvement(results, improvements),
+        budgets.equal(results, tables),
+        budgets.target(results),
+        costs.cost(results, tables),
+        published.published(results, tables),
+    ]
+    return [sheet for sheet in found if sheet is not None]
+
+
 def report(
     out: Path,
     *,
@@ -41,7 +67,7 @@ def report(
     task_titles: Mapping[str, str] | None = None,
     only: Sequence[str] | None = None,
 ) -> ReportResult:
-    """Write ``<out>/report/`` from the run directories in ``out``.
+    """Write ``<out>/report/`` from the run directories in ``out``: tables, plots, ``report.md`` and ``index.html``.
 
     Args:
         out: folder of run directories.
@@ -53,16 +79,17 @@ def report(
 
     Raises:
         BenchmarkError: no finished run, a file that cannot be read, or runs that must not share a table (another
-            protocol version, budget, data or profile; the same method and seed twice). Nothing is written then.
+            protocol version, budget, data, profile or settings; seeds of a method with different hyperparameters;
+            the same method and seed twice). Nothing is written then.
     """
-    from benchmark.reporting import formats, page, plots, reader, tables
+    from benchmark.reporting import formats, page, plots, reader, tables, webpage
 
     results = reader.read(Path(out), method_order=method_order, task_titles=task_titles, only=only)
     built = [tables.build(results, task) for task in results.tasks]
+    over_all = build_sheets(results, built)
     folder = Path(out) / "report"
     folder.mkdir(exist_ok=True)
-    # A task or plot of an earlier report must not stand beside the new ones as if it were current.
-    for pattern in ("table_*.*", "reward_vs_*.*", "overview.*", "report.md"):
+    for pattern in OUTPUTS:
         for stale in sorted(folder.glob(pattern)):
             stale.unlink()
 
@@ -77,8 +104,14 @@ def report(
         write(f"table_{table.task}.csv", formats.to_csv(table))
         write(f"table_{table.task}.md", formats.to_markdown(table))
         write(f"table_{table.task}.tex", formats.to_latex(table))
-    written += plots.write_all(results, folder)
-    write("report.md", page.render(results, built))
+    for sheet in over_all:
+        write(f"table_{sheet.key}.csv", formats.sheet_csv(sheet))
+        write(f"table_{sheet.key}.md", formats.sheet_markdown(sheet))
+        write(f"table_{sheet.key}.tex", formats.sheet_latex(sheet))
+    figures = plots.write_all(results, folder)
+    written += figures
+    write("report.md", page.render(results, built, over_all, [path.name for path in figures]))
+    write("index.html", webpage.render(results, built, over_all))
     return ReportResult(
         folder=folder,
         written=tuple(written),
@@ -86,5 +119,5 @@ def report(
         ignored=len(results.ignored),
         failed=tuple(f"{i.name}: {i.message}" for i in results.ignored if i.reason == "failed"),
         cautions=tuple(results.cautions()),
-        summary=formats.to_text(built, results),
+        summary=formats.to_text(over_all[0], built, results),
     )

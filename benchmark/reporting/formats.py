@@ -1,17 +1,23 @@
-"""A table of ``tables`` written down: CSV, Markdown, LaTeX (booktabs) and plain text for a terminal."""
+"""A table of ``tables`` or a ``Sheet`` written down: CSV, Markdown, LaTeX (booktabs), plain text for a terminal."""
 
 from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Sequence
 
 from benchmark.reporting import escape, style
 from benchmark.reporting.reader import Results
+from benchmark.reporting.sheets import Sheet, decimal
 from benchmark.reporting.tables import GROUPS, Cell, Column, Row, Table
 
 # Shrinks what is wider than the line and leaves the rest at its size.
 _SHRINK = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"
+
+_NUMBER = re.compile(r"[+-]?\d{1,3}(,\d{3})*(\.\d+)?")
+_LONG = 40  # characters from which a column of words is set in lines
+_OF_A_TERMINAL = ("method", "normalised score", "better than", "n [")  # columns of the overall sheet that fit there
 
 
 def figure(value: float | None, column: Column, lost: bool = False) -> str:
@@ -20,9 +26,7 @@ def figure(value: float | None, column: Column, lost: bool = False) -> str:
         return "diverged" if lost else "n/a"
     if column.scientific:
         return f"{value:.1e}"
-    text = f"{value:+,.{column.digits}f}" if column.signed else f"{value:,.{column.digits}f}"
-    # A value that rounds to zero has no sign to show.
-    return text.lstrip("+-") if not any(c in "123456789" for c in text) else text
+    return decimal(value, column.digits, column.signed)
 
 
 def cell_text(cell: Cell, column: Column) -> str:
@@ -124,12 +128,14 @@ def to_latex(table: Table) -> str:
 
 
 def _latex_number(text: str) -> str:
-    return escape.latex(text.replace("-", "−"))
+    return escape.latex(re.sub(r"-(?=\d)", "−", text))  # a minus, but no hyphen of a name
 
 
-def to_text(tables: Sequence[Table], results: Results) -> str:
-    """The short table for a terminal: reward increase, judge, time, tokens and n, a block a task."""
-    lines = []
+def to_text(overall: Sheet, tables: Sequence[Table], results: Results) -> str:
+    """The short tables for a terminal: all tasks first, then reward increase, judge, time, tokens and n of each."""
+    kept = [i for i, title in enumerate(overall.header) if title.startswith(_OF_A_TERMINAL)]
+    lines = [overall.title, *([f"  {overall.reduced}"] if overall.reduced else [])]
+    lines += [*_aligned([[line[i] for i in kept] for line in (overall.header, *overall.rows)]), ""]
     for table in tables:
         lines.append(f"{table.title} · profile {table.profile} · budget {results.budget(table.task)}")
         if table.reduced:
@@ -139,16 +145,71 @@ def to_text(tables: Sequence[Table], results: Results) -> str:
         body = [["method", *[f"{c.title} [{c.unit}]" for c in columns], "n"]]
         for row in table.rows:
             body.append([style.label(row.method), *[cell_text(row.cells[c.key], c) for c in columns], row.n])
-        widths = [max(len(line[i]) for line in body) for i in range(len(body[0]))]
-        for line in body:
-            cells = [line[0].ljust(widths[0]), *[t.rjust(w) for t, w in zip(line[1:], widths[1:], strict=True)]]
-            lines.append("  " + "  ".join(cells).rstrip())
+        lines += _aligned(body)
         lines += [f"  {style.label(row.method)}: {w}" for row in table.rows for w in _without_name(row)]
         lines.append("")
     lines.append(results.counts() + ".")
     return "\n".join(lines) + "\n"
 
 
+def _aligned(body: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of equal-width columns, the first one set left."""
+    widths = [max(len(line[i]) for line in body) for i in range(len(body[0]))]
+    return ["  " + line[0].ljust(widths[0]) + "".join(f"  {t:>{w}}" for t, w in zip(line[1:], widths[1:], strict=True))
+            for line in body]
+
+
 def _without_name(row: Row) -> list[str]:
     prefix = f"{style.label(row.method)}, "
     return [w.removeprefix(prefix) for w in row.warnings]
+
+
+def sheet_csv(sheet: Sheet) -> str:
+    """Header and rows as they stand; a cell that is a number loses its thousands separators."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow([*sheet.header, "protocol note"])
+    for row in sheet.rows:
+        cells = [cell.replace(",", "") if _NUMBER.fullmatch(cell) else cell for cell in row]
+        writer.writerow([*cells, sheet.reduced])
+    return out.getvalue()
+
+
+def sheet_markdown(sheet: Sheet, heading: str = "##") -> str:
+    """Heading, sentence, table and notes; every text is escaped."""
+    lines = [f"{heading} {escape.markdown(sheet.title)}", ""]
+    if sheet.reduced:
+        lines += [f"**{sheet.reduced[0].upper()}{sheet.reduced[1:]}.**", ""]
+    lines += [escape.markdown(sheet.intro), ""]
+    lines.append("| " + " | ".join(escape.markdown(title) for title in sheet.header) + " |")
+    lines.append("|" + "|".join(":---" if wordy else "---:" for wordy in _wordy(sheet)) + "|")
+    lines += ["| " + " | ".join(escape.markdown(cell) for cell in row) + " |" for row in sheet.rows]
+    if sheet.notes:
+        lines += ["", *[f"- {escape.markdown(note)}" for note in sheet.notes]]
+    return "\n".join(lines) + "\n"
+
+
+def sheet_latex(sheet: Sheet) -> str:
+    """A ``table*`` with one booktabs tabular; needs ``\\usepackage{booktabs,graphicx}`` and utf8 input."""
+    caption = [f"{sheet.title}.", sheet.intro, *sheet.notes]
+    if sheet.reduced:
+        caption.insert(1, f"{sheet.reduced[0].upper()}{sheet.reduced[1:]}.")
+    columns = zip(*sheet.rows, strict=True) if sheet.rows else [()] * len(sheet.header)
+    widths = [max(map(len, column), default=0) for column in columns]
+    shape = "".join(("p{7cm}" if width > _LONG else "l") if wordy else "r"
+                    for wordy, width in zip(_wordy(sheet), widths, strict=True))
+    heads = [re.fullmatch(r"(.*?)(?: (\[.*\]))?", title).groups("") for title in sheet.header]
+    titles, units = zip(*heads, strict=True)
+    lines = [r"% needs \usepackage{booktabs,graphicx}", r"\begin{table*}", r"\centering", r"\footnotesize"]
+    lines += [rf"\caption{{{escape.latex(' '.join(caption))}}}", _SHRINK, rf"\begin{{tabular}}{{{shape}}}", r"\toprule"]
+    lines += [" & ".join(map(escape.latex, line)) + r" \\" for line in (titles, units)]
+    lines.append(r"\midrule")
+    lines += [" & ".join(map(_latex_number, row)) + r" \\" for row in sheet.rows]
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}}", r"\end{table*}"]) + "\n"
+
+
+def _wordy(sheet: Sheet) -> list[bool]:
+    """Whether each column holds words (set left) rather than numbers (set right); the first one names the rows."""
+    columns = zip(*sheet.rows, strict=True) if sheet.rows else [()] * len(sheet.header)
+    return [i == 0 or not any(re.match(r"[+-]?\d", cell) for cell in column) or max(map(len, column)) > _LONG
+            for i, column in enumerate(columns)]

@@ -1,4 +1,4 @@
-"""``report.md``: what was run, tables, plots, sample completions, provenance, and what is missing."""
+"""``report.md``: the summary, then tables and plots of each task, all sheets, samples, provenance, what is missing."""
 
 from __future__ import annotations
 
@@ -8,42 +8,76 @@ from typing import Any
 from benchmark.reporting import escape, formats, style
 from benchmark.reporting.reader import Results
 from benchmark.reporting.runs import Run, number
+from benchmark.reporting.sheets import Sheet
 from benchmark.reporting.tables import Table
 
 SAMPLE_PROMPTS = 3
 SAMPLE_CHARACTERS = 600
+# Figures by the beginning of their file name, in the order of the page.
+OF_ALL = {
+    "overview": "Overview of all tasks",
+    "scores": "Normalised scores over all tasks",
+    "profile": "Share of runs above a normalised score",
+}
+OF_A_TASK = {
+    "reward_vs_time": "Reward against optimisation time",
+    "reward_vs_compute": "Reward against compute",
+    "reward_vs_kl": "Reward against KL, the price paid",
+    "gold_vs_reward": "What the judge says against the reward that is optimised",
+}
 
 
-def render(results: Results, tables: Sequence[Table]) -> str:
-    """The page as Markdown; plots are linked by file name, so that the folder can be moved."""
+def render(results: Results, tables: Sequence[Table], sheets: Sequence[Sheet], figures: Sequence[str]) -> str:
+    """The page as Markdown; plots are linked by file name, so that the folder can be moved.
+
+    Args:
+        sheets: tables over all tasks; the first one is the summary.
+        figures: file names of the plots; those ending in ``.png`` are shown.
+    """
     lines = ["# Reward under one budget: results", ""]
     if words := results.reduced():
         lines += [f"**{words[0].upper()}{words[1:]}.**", ""]
+    lines += [
+        "Every method of a task starts from the same policy π₀ and reward model r₀, sees the same prompts in the "
+        "same order, and stops at the same budget. Reward is the score of the frozen r₀. The same results with curves "
+        "to hover over and tables to sort: [index.html](index.html).",
+        "",
+        *_sheet(sheets[0]),
+    ]
+    for name, words in OF_ALL.items():
+        lines += _figure(f"{name}.png", words, figures)
     lines += _what_was_run(results)
-    lines += ["![Overview of all tasks](overview.png)", ""]
     for table in tables:
-        lines += [formats.to_markdown(table).rstrip("\n"), ""]
-        for name, words in (
-            ("reward_vs_time", "Reward against optimisation time"),
-            ("reward_vs_compute", "Reward against compute"),
-            ("reward_vs_kl", "Reward against KL, the price paid"),
-        ):
-            lines += [f"![{words}: {escape.markdown(table.title)}]({name}_{table.task}.png)", ""]
-        lines += [f"The same table: [CSV](table_{table.task}.csv), [LaTeX](table_{table.task}.tex).", ""]
+        lines += [formats.to_markdown(table).rstrip("\n"), "", _files(table.task), ""]
+        for name, words in OF_A_TASK.items():
+            title = f"{words}: {escape.markdown(table.title)}"
+            lines += _figure(f"{name}_{table.task}.png", title, figures)
+            lines += _figure(f"{name}_ablation_{table.task}.png", f"{title}, ZOPrO and its controls", figures)
+    for sheet in sheets[1:]:
+        lines += _sheet(sheet)
+    for table in tables:
         lines += _samples(results, table.task)
-    lines += _missing(results)
     lines += _provenance(results)
+    lines += _missing(results)
     return "\n".join(lines).rstrip("\n") + "\n"
+
+
+def _sheet(sheet: Sheet) -> list[str]:
+    return [formats.sheet_markdown(sheet).rstrip("\n"), "", _files(sheet.key), ""]
+
+
+def _files(key: str) -> str:
+    return f"The same table: [CSV](table_{key}.csv), [LaTeX](table_{key}.tex)."
+
+
+def _figure(name: str, words: str, figures: Sequence[str]) -> list[str]:
+    """Lines that show figure ``name`` if it was drawn."""
+    return [f"![{words}]({name})", ""] if name in figures else []
 
 
 def _what_was_run(results: Results) -> list[str]:
     methods = ", ".join(escape.markdown(style.label(m)) for m in results.methods)
-    lines = [
-        "Every method of a task starts from the same policy π₀ and reward model r₀, sees the same prompts in the "
-        + "same order, and stops at the same budget. Reward is the score of the frozen r₀.",
-        "",
-        f"- Methods: {methods}",
-    ]
+    lines = ["## What was run", "", f"- Methods: {methods}"]
     for task in results.tasks:
         seeds = ", ".join(str(s) for s in sorted({r.seed for r in results.of(task)}))
         lines.append(
@@ -81,7 +115,7 @@ def _samples(results: Results, task: str) -> list[str]:
     if not by_seed:
         return []
     seed, runs = max(by_seed.items(), key=lambda item: (len(item[1]), -item[0]))
-    lines = [f"### Sample completions: {escape.markdown(results.title(task))} (test prompts, seed {seed})", ""]
+    lines = [f"## Sample completions: {escape.markdown(results.title(task))} (test prompts, seed {seed})", ""]
     for sample in runs[0].samples[:SAMPLE_PROMPTS]:
         prompt = sample.get("prompt")
         lines += ["| | text | reward [r₀ score] |", "|:---|:---|---:|", _line("prompt", prompt, None, bold=True)]
@@ -140,4 +174,5 @@ def _provenance(results: Results) -> list[str]:
         "Run directories used:",
         "",
         *[f"- {escape.markdown(r.name)}" for task in results.tasks for r in results.of(task)],
+        "",
     ]

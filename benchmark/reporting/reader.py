@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +17,9 @@ from benchmark.reporting.runs import NAME, Ignored, Run, number
 
 FULL_PROTOCOL_SEEDS = 5
 REASONS = ("unfinished", "failed", "not selected")
+# Sections of a run's settings that may differ between the runs of a table: the method's own, compared with its other
+# seeds, and what execution changes at most in the last bits of a reward (seconds: see the caution about machines).
+OWN = ("method", "execution")
 
 
 @dataclass(frozen=True)
@@ -127,12 +130,15 @@ class Results:
             notes.append("The runs come from more than one commit.")
         if len(self.hardware()) > 1:
             notes.append("The runs come from more than one machine: their seconds are not comparable.")
+        apart = [name for name in ("device", "threads", "workers") if len(self._values(name)) > 1]
+        if apart:
+            notes.append(f"The runs differ in {' and '.join(apart)}: their seconds are not comparable.")
         if any(r.environment.get("dirty") for r in self.runs):
             notes.append("Some runs were made with uncommitted changes.")
         return notes
 
     def _values(self, name: str) -> list[str]:
-        return sorted({str(r.environment.get(name) or "unknown") for r in self.runs})
+        return sorted({str(r.environment.get(name, "unknown")) for r in self.runs})
 
     def commits(self) -> list[str]:
         """Commits of the runs, shortened to 10 digits, "+changes" where the tree was dirty."""
@@ -186,6 +192,7 @@ def _read_run(folder: Path) -> Run:
     run = Run(
         name=folder.name,
         identity=config.get("run") or {},
+        config=config.get("config") or {},
         environment=_json(folder / "environment.json"),
         summary=_json(folder / "summary.json"),
         curve=_jsonl(folder / "curve.jsonl"),
@@ -203,6 +210,18 @@ def _read_run(folder: Path) -> Run:
             "Remove that run directory and run it again."
         )
     return run
+
+
+def _differing(group: Sequence[Run], part: Callable[[Run], Mapping[str, Any]]) -> Callable[[Run], str]:
+    """A function that names the settings of ``part`` (section → field → value) in which a run differs from others."""
+    def flat(run: Run) -> dict[str, str]:
+        sections = ((k, v if isinstance(v, dict) else {"": v}) for k, v in part(run).items())
+        return {f"{name}.{key}".rstrip("."): repr(value) for name, fields in sections for key, value in fields.items()}
+
+    found = {run.name: flat(run) for run in group}
+    every = sorted(set().union(*found.values()))
+    names = [name for name in every if len({values.get(name) for values in found.values()}) > 1]
+    return lambda run: ", ".join(f"{name} = {found[run.name].get(name, 'missing')}" for name in names)
 
 
 def _refuse_mixtures(runs: Sequence[Run]) -> None:
@@ -230,6 +249,11 @@ def _refuse_mixtures(runs: Sequence[Run]) -> None:
         same(group, "profiles", lambda r: r.identity.get("profile"), where)
         same(group, "budgets", lambda r: f"{r.budget[1]:.15g} {r.budget[0]}", where)
         same(group, "data", data, where)
+        same(group, "settings", _differing(group, lambda r: {k: v for k, v in r.config.items() if k not in OWN}), where)
+        for method in sorted({r.method for r in group}):
+            own = [r for r in group if r.method == method]
+            values = _differing(own, lambda r: {"method": r.config.get("method") or {}})
+            same(own, "hyperparameters", values, f"the runs of {method} on task {task!r}")
         cells: dict[tuple[str, int], str] = {}
         for run in group:
             other = cells.setdefault((run.method, run.seed), run.name)

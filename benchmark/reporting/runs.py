@@ -19,12 +19,14 @@ class Run:
     Attributes:
         name: directory name.
         identity: ``run`` of ``config.json`` (task, method, seed, hash, profile, protocol, budget).
+        config: ``config`` of ``config.json``: every setting by section, the hyperparameters under "method".
         curve: evaluation records in order.
         samples: sample completions, possibly none.
     """
 
     name: str
     identity: dict[str, Any]
+    config: dict[str, Any]
     environment: dict[str, Any]
     summary: dict[str, Any]
     curve: tuple[dict[str, Any], ...]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from benchmark.reporting.aggregate import Estimate
+
 
 @dataclass(frozen=True)
 class Sheet:
@@ -25,3 +27,17 @@ class Sheet:
     rows: tuple[tuple[str, ...], ...]
     notes: tuple[str, ...] = ()
     reduced: str = ""
+
+
+def decimal(value: float, digits: int, signed: bool = False) -> str:
+    """``value`` with thousands separators; one that rounds to zero has no sign to show."""
+    text = f"{value:+,.{digits}f}" if signed else f"{value:,.{digits}f}"
+    return text.lstrip("+-") if not any(c in "123456789" for c in text) else text
+
+
+def with_interval(estimate: Estimate, digits: int, signed: bool = False) -> str:
+    """``0.84 (0.72 to 1.08)``; without brackets where there is no interval."""
+    text = decimal(estimate.value, digits, signed)
+    if estimate.low is None or estimate.high is None:
+        return text
+    return f"{text} ({decimal(estimate.low, digits, signed)} to {decimal(estimate.high, digits, signed)})"

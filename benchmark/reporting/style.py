@@ -31,14 +31,14 @@ PALETTE: dict[str, Look] = {
     "mezo": Look("#CC79A7", "P", (0, (4, 1.5))),
     "mezo-dpo": Look("#4D4D4D", "X", (0, (4, 1.5, 1, 1.5))),
     # ZOPrO's controls: thinner, each with a colour and a marker of its own.
-    "zopro-warm-start": Look("#000000", "|", (0, (5, 1)), 1.5),
+    "zopro-warm-start": Look("#000000", "s", (0, (5, 1)), 1.5),
     "zopro-previous": Look("#0072B2", "<", (0, (3, 1)), 1.5),
     "zopro-random": Look("#009E73", ">", (0, (3, 1)), 1.5),
     "zopro-no-projection": Look("#E69F00", "h", (0, (3, 1, 1, 1)), 1.5),
-    "zopro-no-norm-matching": Look("#CC79A7", "P", (0, (3, 1, 1, 1)), 1.5),
+    "zopro-no-norm-matching": Look("#CC79A7", "p", (0, (3, 1, 1, 1)), 1.5),
     "zopro-shuffled": Look("#56B4E9", "d", (0, (1.2, 1.2)), 1.5),
-    "zopro-published": Look("#882255", "*", (0, (1.2, 1.2)), 1.5),
-    "no-update": Look("#999999", "_", "-", 1.5),
+    "zopro-published": Look("#882255", "P", (0, (1.2, 1.2)), 1.5),
+    "no-update": Look("#999999", "8", "-", 1.5),
 }
 
 # For methods that join later: darker and lighter relatives of the set above, dotted so that they cannot be taken for

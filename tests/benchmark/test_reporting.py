@@ -128,7 +128,8 @@ def test_five_seeds_are_not_reduced(tmp_path, monkeypatch):
     for seed in range(5):
         make.write_run(tmp_path, "wmt20_mlqe", "rloo", seed)
     result = report(tmp_path)
-    assert not any("reduced" in path.read_text(encoding="utf-8") for path in result.written if path.suffix != ".png")
+    texts = [path.read_text(encoding="utf-8") for path in result.written if path.suffix != ".png"]
+    assert not any("reduced protocol" in text for text in texts)
     assert not result.cautions
 
 
@@ -145,6 +146,8 @@ def test_text_of_models_is_shown_and_never_acts(golden):
     assert "[Katze](" not in page and r"\[Katze\](http&#58;//x.example)" in page
     assert r"\*cat\* \| sat.<br>" in page
     assert "&lt;rows&gt; \\| at all" in page  # an error message is data too
+    figures = [path.name for path in golden.written if path.suffix == ".png"]
+    assert figures and all(page.count(f"]({name})") == 1 for name in figures)
     links = [part.split(")")[0] for part in page.split("](")[1:] if not part.startswith("http&")]
     assert links and all((golden.folder / link).is_file() for link in links)
 
@@ -242,6 +245,10 @@ def test_unknown_methods_come_last(runs, no_figures):
         ("config.json", lambda v: v["run"]["budget"].update(kind="seconds"), "budgets"),
         ("environment.json", lambda v: v["data"].update(source="hub"), "data"),
         ("environment.json", lambda v: v["data"].update(revision="other"), "data"),
+        ("config.json", lambda v: v["config"]["evaluation"].update(reference_increase=0.5), "settings"),
+        ("config.json", lambda v: v["config"]["evaluation"].pop("reference_increase"), "settings"),
+        ("config.json", lambda v: v["config"]["loop"].update(sequences_per_update=16), "settings"),
+        ("config.json", lambda v: v["config"]["method"].update(epochs=2), "hyperparameters"),
     ],
 )
 def test_mixtures_are_refused_by_name_and_nothing_is_written(runs, file, change, words):
@@ -251,6 +258,23 @@ def test_mixtures_are_refused_by_name_and_nothing_is_written(runs, file, change,
     message = str(error.value)
     assert words in message and "wmt20_mlqe__zopro__s1__0110abcd" in message and "folder of its own" in message
     assert not (runs / "report").exists()
+
+
+def test_a_refusal_names_the_settings_that_differ(runs):
+    edit(runs, "wmt20_mlqe__zopro__s1__*", "config.json", lambda v: v["config"]["method"].update(epochs=2, lr=0.5))
+    with pytest.raises(BenchmarkError, match="the runs of zopro on task 'wmt20_mlqe' mix hyperparameters") as error:
+        report(runs)
+    assert "method.epochs = 1, method.lr = missing: wmt20_mlqe__zopro__s0__0100abcd" in str(error.value)
+    assert "method.epochs = 2, method.lr = 0.5: wmt20_mlqe__zopro__s1__0110abcd" in str(error.value)
+
+
+def test_methods_and_execution_may_differ_and_unlike_seconds_are_a_caution(runs, no_figures):
+    edit(runs, "*__rloo__*", "config.json", lambda v: v["config"]["method"].update(epochs=4))
+    edit(runs, "*__rloo__*", "config.json", lambda v: v["config"].update(execution={"workers": 1}))
+    edit(runs, "*__rloo__*", "environment.json", lambda v: v.update(workers=1))
+    result = report(runs)
+    assert result.used == 10
+    assert "The runs differ in workers: their seconds are not comparable." in result.cautions
 
 
 def test_two_tasks_may_have_different_budgets(runs, no_figures):

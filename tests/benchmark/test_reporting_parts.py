@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from baselines.registry import method_groups
-from benchmark.reporting import escape, reader, style
+from benchmark.reporting import escape, formats, reader, style
 from benchmark.reporting.formats import figure
-from benchmark.reporting.plots import mean_curve
+from benchmark.reporting.plots_curves import mean_curve
 from benchmark.reporting.runs import Run
 from benchmark.reporting.tables import Column
 from tests.benchmark.golden import make
@@ -23,7 +23,7 @@ def run_of(seconds, rewards, seed=0, kl=None):
         for i, (s, r) in enumerate(zip(seconds, rewards, strict=True))
     )
     identity = {"task": "t", "method": "m", "seed": seed, "budget": {"kind": "seconds", "limit": 1}}
-    return Run("t__m__s0__0", identity, {}, {"status": "done"}, curve, ())
+    return Run("t__m__s0__0", identity, {}, {}, {"status": "done"}, curve, ())
 
 
 @pytest.mark.parametrize(
@@ -54,6 +54,14 @@ def test_markdown(text, expected):
     assert escape.markdown(text) == expected
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("-0.25 (-1 to +1)", "$-$0.25 ($-$1 to +1)"), ("HH-RLHF", "HH-RLHF"), ("1.5e-05", "1.5e$-$05")],
+)
+def test_a_minus_is_set_as_one_and_a_hyphen_is_not(text, expected):
+    assert formats._latex_number(text) == expected
+
+
 def test_markdown_limit_cuts_before_escaping():
     assert escape.markdown("***abc", 4) == r"\*\*\*a…"
 
@@ -80,13 +88,6 @@ def test_a_look_does_not_depend_on_company_or_spelling():
     assert style.looks(["online_dpo"])["online_dpo"] == style.PALETTE["online-dpo"]
     many = style.looks([f"m{i}" for i in range(8)])
     assert len({look.colour for look in many.values()}) == 8
-
-
-def test_mean_curve_ends_with_the_first_seed():
-    # at 0, 2, 4 the second curve is 0, 1, 2; the first ends at 4
-    xs, ys = mean_curve([run_of([0, 4], [0, 4]), run_of([0, 2, 8], [0, 1, 4])], "seconds", "reward")
-    assert xs.tolist() == [0, 2, 4]
-    assert ys == pytest.approx([0, 1.5, 3.0])
 
 
 def test_mean_curve_against_kl_averages_both_at_equal_shares_of_the_budget():

@@ -117,3 +117,81 @@ def test_budget_to_target():
 def test_malformed_curves_are_refused(x, y):
     with pytest.raises(ValueError):
         st.area_under_curve(x, y)
+
+
+def test_interquartile_mean_along_an_axis():
+    table = [[0, 1, 2, 100], [5, 5, 7, 9]]
+    assert st.interquartile_mean(table, axis=1).tolist() == [1.5, 6.0]
+    assert st.interquartile_mean(np.transpose(table), axis=0).tolist() == [1.5, 6.0]
+
+
+def test_bootstrap_resamples_within_tasks_as_a_loop_over_seeds_does():
+    """Against every resample there is: two tasks of two seeds have 4 × 4 equally probable resamples."""
+    a, b = [0.0, 1.0], [10.0, 14.0]
+    every = [np.mean([x, y, z, w]) for x in a for y in a for z in b for w in b]
+    low, high = st.stratified_bootstrap({"a": a, "b": b}, np.random.default_rng(5), np.mean, samples=20_000, level=0.4)
+    assert (low, high) == (np.quantile(every, 0.3), np.quantile(every, 0.7)) == (6.0, 6.5)
+    low, high = st.stratified_bootstrap({"a": a, "b": b}, np.random.default_rng(5), np.mean, level=0.999)
+    assert (low, high) == (5.0, 7.5)  # all lowest: (0 + 0 + 10 + 10)/4; all highest: (1 + 1 + 14 + 14)/4
+
+
+def test_bootstrap_does_not_depend_on_the_order_of_tasks_and_refuses_a_single_seed():
+    one, two = {"a": [0.0, 1.0, 5.0], "b": [2.0, 9.0]}, {"b": [2.0, 9.0], "a": [0.0, 1.0, 5.0]}
+    first, second = (st.stratified_bootstrap(scores, np.random.default_rng(6)) for scores in (one, two))
+    assert first == second
+    with pytest.raises(ValueError, match="at least 2"):
+        st.stratified_bootstrap({"a": [1.0, 2.0], "b": [1.0]}, np.random.default_rng(0))
+
+
+def test_curve_bootstrap_draws_whole_curves():
+    """Two mirrored curves: drawn whole, the mean is (0, 4), (2, 2) or (4, 0), never low at both points at once."""
+    low, high = st.curve_bootstrap(np.array([[0.0, 4.0], [4.0, 0.0]]), np.random.default_rng(7), level=0.9)
+    assert (low.tolist(), high.tolist()) == ([0, 0], [4, 4])
+    sums = st.curve_bootstrap(np.array([[0.0, 4.0, 4.0], [4.0, 0.0, 4.0]]), np.random.default_rng(7), level=0.2)
+    assert sums[0].tolist() == sums[1].tolist() == [2, 2, 4]  # a constant point has no width
+    with pytest.raises(ValueError, match="at least 2"):
+        st.curve_bootstrap(np.zeros((1, 3)), np.random.default_rng(0))
+
+
+def test_difference_bootstrap():
+    """Means are 0, 1/2, 1 and 10, 11, 12 with probability 1/4, 1/2, 1/4 each; their differences follow."""
+    rng = np.random.default_rng(8)
+    assert st.difference_bootstrap([10.0, 12.0], [0.0, 1.0], rng, level=0.99) == (9.0, 12.0)
+    differences = np.subtract.outer([10, 11, 11, 12], [0, 0.5, 0.5, 1]).ravel()
+    found = st.difference_bootstrap([10.0, 12.0], [0.0, 1.0], rng, samples=20_000, level=0.5)
+    assert found == (np.quantile(differences, 0.25), np.quantile(differences, 0.75))
+    assert st.difference_bootstrap([3.0, 3.0], [1.0, 1.0], rng) == (2.0, 2.0)
+
+
+def test_improvement_bootstrap():
+    """Task a: always better, 1. Task b: ours [0, 2] against [1, 1]: 0, 1/2 or 1. Mean over tasks: 1/2, 3/4 or 1."""
+    pairs = {"a": ([5.0, 6.0], [1.0, 2.0]), "b": ([0.0, 2.0], [1.0, 1.0])}
+    assert st.improvement_bootstrap(pairs, np.random.default_rng(9), level=0.9) == (0.5, 1.0)
+    assert st.improvement_bootstrap(pairs, np.random.default_rng(9), level=0.3) == (0.75, 0.75)
+    with pytest.raises(ValueError, match="at least one task"):
+        st.improvement_bootstrap({}, np.random.default_rng(0))
+
+
+@pytest.mark.parametrize(
+    ("spent", "expected"),
+    [
+        ([3.0, 1.0, 2.0], 2.0),
+        ([3.0, 1.0, None], 3.0),  # the median of 1, 3, never
+        ([1.0, None, None], None),
+        ([4.0, 2.0, None, None], 4.0),  # half of four had reached it by then
+        ([4.0, 2.0, 8.0, 6.0], 4.0),  # the lower middle one
+        ([5.0], 5.0),
+        ([None], None),
+        ([1.0, 2.0, None, None, None], None),
+        ([1.0, 2.0, 7.0, None, None], 7.0),
+    ],
+)
+def test_median_reached(spent, expected):
+    assert st.median_reached(spent) == expected
+
+
+def test_median_reached_of_nothing_is_refused():
+    with pytest.raises(ValueError, match="at least 1"):
+        st.median_reached([])
+    with pytest.raises(ValueError, match="not finite"):
+        st.median_reached([float("inf"), 1.0])

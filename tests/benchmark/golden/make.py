@@ -26,6 +26,10 @@ STARTS = {"wmt20_mlqe": {0: -2.0, 1: -2.2}, "hh_rlhf": {0: 0.0, 1: 0.5}}
 GAINS = {"rloo": (0.0, 0.8, 1.0), "zopro": (0.0, 0.6, 1.4), "mezo": (0.0, 0.1, 0.11)}
 SECONDS = {"rloo": 10.0, "zopro": 8.0, "mezo": 5.0}
 ALONE = {"wmt20_mlqe": {"chrf": (20.0, 10.0), "bleu": (2.0, 1.5)}, "hh_rlhf": {"rougeL": (0.1, 0.05)}}
+LEVELS = {"wmt20_mlqe": 1.0, "hh_rlhf": 2.0}  # reward increase that counts as 1
+# Forward tokens of rollouts, in millions of 2; the rest is updates. With 3 passes a rollout and 2 an update 1.2 is what
+# the definition of all three methods says.
+ROLLOUT = {"rloo": 1.2, "zopro": 1.2, "mezo": 0.8}
 DIVERGED = ("wmt20_mlqe", "mezo", 1)
 FAILED = ("hh_rlhf", "zopro", 1)
 UNFINISHED = ("hh_rlhf", "mezo", 1)
@@ -49,7 +53,13 @@ def write_run(out: Path, task: str, method: str, seed: int) -> Path:
     budget = {"kind": "forward_tokens", "limit": 2000000}
     run = {"task": task, "method": method, "seed": seed, "hash": digest, "profile": "tiny", "protocol": "1.0"}
     run["budget"] = budget
-    _json(folder / "config.json", {"run": run, "config": {}})
+    config = {
+        "adapter": {"rank": 8},
+        "loop": {"sequences_per_update": 32},
+        "evaluation": {"reference_increase": LEVELS[task]},
+        "method": {"epochs": 1},
+    }
+    _json(folder / "config.json", {"run": run, "config": config})
     environment = {
         "commit": "0123456789abcdef0123456789abcdef01234567",
         "dirty": False,
@@ -117,7 +127,8 @@ def write_run(out: Path, task: str, method: str, seed: int) -> Path:
         "spent": records[-1]["spent"],
         "overshoot": {"kind": "forward_tokens", "amount": 0},
         "wall_seconds": seconds + 3,
-        "ledgers": {},
+        "ledgers": {"rollout": seconds / 2, "update": seconds / 2},
+        "ledger_tokens": {"rollout": 1e6 * ROLLOUT[method], "update": 2e6 - 1e6 * ROLLOUT[method]},
         "peak_memory_mib": peak,
         "health": None if method == "rloo" else {
             "updates": 10, "below_noise": 0.9 if method == "mezo" else 0.1, "median_step_cosine": 1.0,

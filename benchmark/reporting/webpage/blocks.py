@@ -1,0 +1,162 @@
+"""Tables of the page as plain text with what sorting and layout need; the template turns them into markup."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from benchmark.reporting import formats, style
+from benchmark.reporting.reader import Results
+from benchmark.reporting.sheets import Sheet
+from benchmark.reporting.tables import GROUPS, Cell, Column, Table
+
+# Longer cells are prose: they wrap and stand to the left.
+PROSE = 48
+_NUMBER = re.compile(r"[+\-−]?\d[\d,]*(?:\.\d+)?(?:e[+\-]?\d+)?")
+_WORD = re.compile(r"–|diverged|not reached|n/a|below noise", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Item:
+    """One cell.
+
+    Attributes:
+        text: what it shows. detail: a second line, smaller (every seed).
+        sort: the number it sorts by, as text that JavaScript's ``Number`` reads; empty for words, which come last.
+        mark: CSS class of the method whose colour stands before the text. footnotes: marks after it.
+    """
+
+    text: str
+    detail: str = ""
+    sort: str = ""
+    mark: str = ""
+    footnotes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Part:
+    """One table: caption, header as (title, unit, kind) with kind "number" or "prose" or "", and rows of items."""
+
+    caption: str
+    header: tuple[tuple[str, str, str], ...]
+    rows: tuple[tuple[Item, ...], ...]
+
+
+@dataclass(frozen=True)
+class Block:
+    """A heading with its tables; ``key`` is the anchor, the rest as in ``Sheet`` and ``Table``."""
+
+    key: str
+    title: str
+    intro: str
+    reduced: str
+    parts: tuple[Part, ...]
+    notes: tuple[str, ...] = ()
+    footnotes: tuple[tuple[str, str], ...] = ()
+
+
+def sort_key(text: str) -> str:
+    """The number that ``text`` begins with, as ``Number`` reads it; empty where it begins with something else."""
+    found = _NUMBER.match(text.strip())
+    return found[0].replace(",", "").replace("−", "-").removeprefix("+") if found else ""
+
+
+def of_sheet(sheet: Sheet, marks: Mapping[str, str]) -> Block:
+    """``sheet`` as a block; ``marks`` gives a method's label in a column "method" its CSS class."""
+    rows = tuple(
+        tuple(Item(text, sort=sort_key(text), mark=marks.get(text, "") if title == "method" else "")
+              for title, text in zip(sheet.header, row, strict=True))
+        for row in sheet.rows
+    )
+    header = tuple((*_unit(title), _kind([row[i].text for row in rows]) if i else "")
+                   for i, title in enumerate(sheet.header))
+    return Block(sheet.key, sheet.title, sheet.intro, sheet.reduced, (Part("", header, rows),), sheet.notes)
+
+
+def of_table(table: Table, marks: Mapping[str, str]) -> Block:
+    """The blocks of ``table`` (end of the budget, equal time and compute, costs, health) under one heading."""
+    parts = []
+    for group, columns, rows in table.groups():
+        header = (("method", "", ""), *((c.title, c.unit, "number") for c in columns), ("n", "runs", "number"))
+        parts.append(Part(GROUPS[group], header, tuple(
+            (
+                Item(style.label(row.method), mark=marks.get(style.label(row.method), ""), footnotes=row.marks),
+                *(_item(row.cells[c.key], c) for c in columns),
+                Item(row.n, sort=str(len(row.seeds))),
+            )
+            for row in rows
+        )))
+    return Block(f"task-{table.task}", table.title, f"Profile {table.profile}.", table.reduced, tuple(parts),
+                 table.notes, tuple(table.footnotes.items()))
+
+
+def of_settings(results: Results, marks: Mapping[str, str]) -> Block:
+    """Hyperparameters of every method; a method with different ones on different tasks has a row for each set."""
+    rows = []
+    for method in results.methods:
+        tasks: dict[str, list[str]] = {}
+        for run in (run for task in results.tasks for run in results.of(task, method)):
+            if values := run.config.get("method"):
+                where = tasks.setdefault(", ".join(f"{key} = {_plain(value)}" for key, value in values.items()), [])
+                where.append(results.title(run.task))
+        for settings, titles in tasks.items():
+            named = "all" if len(tasks) == 1 else ", ".join(dict.fromkeys(titles))
+            label = style.label(method)
+            rows.append((Item(label, mark=marks.get(label, "")), Item(named), Item(settings)))
+    header = (("method", "", ""), ("tasks", "", ""), ("hyperparameters", "", "prose"))
+    return Block("settings", "Hyperparameters of each method", "", "", (Part("", header, tuple(rows)),) if rows else ())
+
+
+def of_shared_settings(results: Results) -> Block:
+    """Every other setting, one row each, one column a task: what the methods of a task have in common."""
+    columns: list[dict[str, list[str]]] = []
+    for task in results.tasks:
+        column: dict[str, list[str]] = {}
+        for run in results.of(task):
+            for name, value in _flat({key: value for key, value in run.config.items() if key != "method"}):
+                column.setdefault(name, []).append(value)
+        columns.append(column)
+    names = list(dict.fromkeys(name for column in columns for name in column))
+    # Runs that differ in a setting (such as the device) show all its values.
+    rows = tuple(
+        (Item(name), *(Item(" / ".join(dict.fromkeys(column.get(name, ["–"])))) for column in columns))
+        for name in names
+    )
+    header = (("setting", "", ""), *((results.title(task), "", "prose") for task in results.tasks))
+    return Block("shared-settings", "Settings that all methods of a task share", "", "",
+                 (Part("", header, rows),) if rows else ())
+
+
+def _item(cell: Cell, column: Column) -> Item:
+    text = formats.cell_text(cell, column)
+    shown, bracket, seeds = text.partition(" [")
+    # A cell "π₀ → end" sorts by its end, where the methods differ.
+    value = "" if cell.word or cell.mean is None else f"{cell.mean:.10g}"
+    return Item(shown, detail=f"[{seeds}" if bracket else "", sort=value)
+
+
+def _unit(title: str) -> tuple[str, str]:
+    """("reward increase", "r₀ score") of "reward increase [r₀ score]"."""
+    name, bracket, unit = title.rpartition(" [")
+    return (name, unit.removesuffix("]")) if bracket and unit.endswith("]") else (title, "")
+
+
+def _kind(texts: Sequence[str]) -> str:
+    if any(len(text) > PROSE for text in texts):
+        return "prose"
+    return "number" if all(sort_key(text) or _WORD.match(text) or not text for text in texts) else ""
+
+
+def _flat(config: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    found: list[tuple[str, str]] = []
+    for key, value in config.items():
+        nested = isinstance(value, Mapping)
+        found += _flat(value, f"{prefix}{key}.") if nested else [(f"{prefix}{key}", _plain(value))]
+    return found
+
+
+def _plain(value: Any) -> str:
+    return value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,182 @@
+"""What the page's scripts draw: looks, curves with intervals, scores and sample completions, as plain JSON values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from matplotlib.markers import MarkerStyle
+from matplotlib.path import Path
+
+from baselines.registry import METHODS
+from benchmark.reporting import aggregate, escape, style
+from benchmark.reporting.reader import Results
+from benchmark.reporting.runs import number
+from benchmark.reporting.tables import Table
+
+POINTS = 65
+SAMPLE_PROMPTS = 4
+SAMPLE_CHARACTERS = 1500
+
+
+class Axis(NamedTuple):
+    """Words on the button and under the chart, unit, divisor of the stored amount, decimals of a reading."""
+
+    button: str
+    title: str
+    unit: str
+    divisor: float
+    digits: int
+
+
+AXES = {
+    "forward_tokens": Axis("compute", "compute [million forward tokens]", "million forward tokens", 1e6, 3),
+    "seconds": Axis("time", "optimisation time [s]", "s", 1.0, 1),
+}
+_LETTERS = {Path.MOVETO: "M", Path.LINETO: "L", Path.CURVE3: "Q", Path.CURVE4: "C"}
+
+
+def methods(results: Results) -> list[dict[str, Any]]:
+    """Name, label, group and look of every method, in the order of the tables.
+
+    ``on`` says which are drawn before anyone asks: main methods; the ablation rows only where nothing else is there
+    to compare with.
+    """
+    looks = style.looks(results.methods)
+    groups = {name: METHODS[name].group if name in METHODS else "main" for name in results.methods}
+    several = sum(group == "main" for group in groups.values()) > 1
+    found = []
+    for name in results.methods:
+        look = looks[name]
+        shape, filled = marker(look.marker)
+        dash = [] if look.line == "-" else [round(part * look.width, 2) for part in look.line[1]]
+        found.append({
+            "name": name, "label": style.label(name), "group": groups[name], "colour": look.colour,
+            "width": look.width, "dash": dash, "marker": shape, "filled": filled,
+            "on": groups[name] == "main" or not several,
+        })
+    return found
+
+
+def marker(name: str) -> tuple[str, bool]:
+    """A matplotlib marker as SVG path data, one unit across with y downwards, and whether it is filled."""
+    shape = MarkerStyle(name)
+    parts = []
+    for points, code in shape.get_path().transformed(shape.get_transform()).iter_segments():
+        if code == Path.CLOSEPOLY:
+            parts.append("Z")
+        else:
+            pairs = points.reshape(-1, 2) * (1, -1)
+            parts.append(_LETTERS[code] + " ".join(f"{round(v, 3) + 0.0:g}" for v in pairs.ravel()))
+    return "".join(parts), shape.is_filled()
+
+
+def counted(counts: Sequence[int]) -> str:
+    """"n = 5", or "n = 2–5" where methods differ: what a chart says about the runs behind each of its marks."""
+    return f"n = {min(counts)}" if min(counts) == max(counts) else f"n = {min(counts)}–{max(counts)}"
+
+
+def page(results: Results, tables: Sequence[Table], looks: list[dict[str, Any]]) -> dict[str, Any]:
+    """Everything the scripts read; numbers carry six significant digits."""
+    budget = results.runs[0].budget[0]
+    return {
+        "methods": looks,
+        "axes": [{"kind": kind, **axis._asdict()} for kind, axis in AXES.items()],
+        "kind": budget if budget in AXES else "forward_tokens",
+        "curves": {table.task: {k: _curves(results, table.task, k) for k in AXES} for table in tables},
+        "levels": {table.task: _six(aggregate.reference_increase(results, table.task)) for table in tables},
+        "scores": _scores(results, tables),
+        "samples": {table.task: samples for table in tables if (samples := _samples(results, table.task))},
+    }
+
+
+def _curves(results: Results, task: str, kind: str) -> list[dict[str, Any]]:
+    """Mean validation reward increase of each method with its interval, as arrays of at most ``POINTS`` values."""
+    found = []
+    for method in results.methods_of(task):
+        curve = aggregate.curves(results, task, method, kind, POINTS)
+        if curve.grid.size:
+            found.append({
+                "method": results.methods.index(method), "n": curve.n,
+                "diverged": sum(run.diverged for run in results.of(task, method)),
+                "x": _row(curve.grid / AXES[kind].divisor), "y": _row(curve.mean),
+                "low": None if curve.low is None else _row(curve.low),
+                "high": None if curve.high is None else _row(curve.high),
+            })
+    return found
+
+
+def _scores(results: Results, tables: Sequence[Table]) -> dict[str, Any]:
+    """The charts of the summary: normalised scores over all tasks where they exist, then each task by itself."""
+    index = results.methods.index
+    panels = []
+    if found := aggregate.scores(results):
+        rows = []
+        for entry in aggregate.aggregate(results):
+            dots = [value for values in found[entry.method].values() for value in values]
+            rows.append(_score(index(entry.method), entry.score, entry.word, entry.n, dots))
+        panels.append(_panel("All tasks: interquartile mean", "normalised test reward increase", rows))
+    for table in tables:
+        rows = []
+        for row in table.rows:
+            cell = row.cells["reward_increase"]
+            estimate = None if cell.mean is None else aggregate.mean_estimate(cell.values)
+            rows.append(_score(index(row.method), estimate, cell.word, len(row.seeds), cell.values))
+        panels.append(_panel(f"{table.title}: mean", "test reward increase [r₀ score]", rows))
+    return {
+        "title": "Scores at the end of the budget",
+        "note": "Large mark: the average named above the chart. Bar: its 95 % bootstrap interval over seeds"
+                + (", stratified by task; normalised: 0 is π₀, 1 the reference level" if found else "")
+                + ". Small dots: every run. Where any run diverged the row is a word: the others would flatter it.",
+        "panels": panels,
+    }
+
+
+def _panel(title: str, unit: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"title": f"{title}, {counted([row['n'] for row in rows])}", "unit": unit, "rows": rows}
+
+
+def _score(method: int, estimate: aggregate.Estimate | None, word: str, n: int,
+           dots: Sequence[float | None]) -> dict[str, Any]:
+    value, low, high = (estimate.value, estimate.low, estimate.high) if estimate else (None, None, None)
+    return {"method": method, "value": _six(value), "low": _six(low), "high": _six(high), "word": word, "n": n,
+            "dots": [] if word else [_six(dot) for dot in dots]}
+
+
+def _samples(results: Results, task: str) -> list[dict[str, Any]]:
+    """One entry a seed: the first prompts with reference, π₀ and every method that answered the same prompt."""
+    seeds: dict[int, list[Any]] = {}
+    for run in results.of(task):
+        if run.samples:
+            seeds.setdefault(run.seed, []).append(run)
+    found = []
+    for seed, runs in sorted(seeds.items()):
+        prompts = []
+        for sample in runs[0].samples[:SAMPLE_PROMPTS]:
+            answers = []
+            for run in runs:
+                own = next((s for s in run.samples if s.get("prompt") == sample.get("prompt")), None)
+                if own is not None:
+                    answers.append({"method": results.methods.index(run.method), "text": _text(own.get("completion")),
+                                    "reward": _six(number(own.get("reward")))})
+            prompts.append({
+                "prompt": _text(sample.get("prompt")), "reference": _text(sample.get("reference")),
+                "base": _text(sample.get("base")), "reward": _six(number(sample.get("base_reward"))),
+                "answers": answers,
+            })
+        found.append({"seed": seed, "prompts": prompts})
+    return found
+
+
+def _text(value: Any) -> str:
+    text = "" if value is None else escape.visible(str(value))
+    return text if len(text) <= SAMPLE_CHARACTERS else text[:SAMPLE_CHARACTERS] + " […]"
+
+
+def _six(value: float | None) -> float | None:
+    return None if value is None else float(f"{value:.6g}")
+
+
+def _row(values: Sequence[float] | np.ndarray) -> list[float | None]:
+    return [_six(number(float(value))) for value in values]
