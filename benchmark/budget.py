@@ -18,8 +18,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmark.sections import BUDGET_KINDS
 from benchmark.errors import ConfigError, RunError
+from benchmark.sections import BUDGET_KINDS
 
 LEDGERS = ("setup", "rollout", "update", "refine", "evaluate", "log")
 METHOD_LEDGERS = ("rollout", "update")

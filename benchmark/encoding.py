@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from benchmark.packing import Packed
 
 REMEMBERED = 50_000  # texts whose ids are kept
+MUCH_PADDING = 0.2  # share of a batch
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,25 @@ class Sequences:
         from benchmark.packing import pack
 
         return pack(self)
+
+    @cached_property
+    def _cuts(self) -> dict[int, list[tuple[torch.Tensor, Sequences]]]:
+        return {}
+
+    def cut(self, batch: int) -> list[tuple[torch.Tensor, Sequences]]:
+        """Row numbers and rows of parts of at most ``batch``, each trimmed to its own length.
+
+        Where much of the batch is padding, prompts of like length go together, in smaller parts; prompts of one length
+        stay in order, so that rows that share one stay together.
+        """
+        if batch not in self._cuts:
+            lengths = self.mask[:, : self.prompt_length].sum(1)
+            padding = (lengths.max() - lengths).sum() / self.ids.numel()
+            uneven = bool(padding > MUCH_PADDING)
+            order = lengths.argsort(stable=True) if uneven else torch.arange(len(self), device=self.ids.device)
+            parts = order.split(max(1, batch // 4) if uneven else batch)
+            self._cuts[batch] = [(order, self)] if len(parts) == 1 else [(rows, self.select(rows)) for rows in parts]
+        return self._cuts[batch]
 
     def __len__(self) -> int:
         return len(self.ids)

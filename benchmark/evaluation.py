@@ -12,7 +12,7 @@ import torch
 from benchmark.encoding import Sequences
 from benchmark.judge import GoldJudge, Judge
 from benchmark.metrics import compute
-from benchmark.models import Policy, RewardModel, State, chunks
+from benchmark.models import Policy, RewardModel, State
 from benchmark.preparation import Prepared
 from benchmark.store import write_json
 
@@ -87,9 +87,9 @@ def kl_to_reference(policy: Policy, sequences: Sequences, temperature: float) ->
     the usual log-ratio estimate over the sampled token (Rao–Blackwell), so never negative and far less noisy.
     """
     total = 0.0
-    for rows in chunks(len(sequences), policy.batch):
-        part = sequences.select(rows)
-        ours = (policy.logits(part).float() / temperature).log_softmax(2)
+    for _, part in sequences.cut(policy.batch):
+        with policy.merged():
+            ours = (policy.logits(part).float() / temperature).log_softmax(2)
         with policy.reference():
             theirs = (policy.logits(part).float() / temperature).log_softmax(2)
         divergence = (ours.exp() * (ours - theirs)).sum(2)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -165,13 +165,13 @@ class Adapted:
             for (parent, name, _), module in zip(self._adapters, before, strict=True):
                 setattr(parent, name, module)
 
-    def _parts(self, sequences: Sequences) -> Iterator[Sequences]:
-        """At most ``batch`` rows at a time, each part trimmed to its own length."""
-        if len(sequences) <= self.batch:
-            yield sequences  # with the packed layout that it may have already
-            return
-        for rows in chunks(len(sequences), self.batch):
-            yield sequences.select(rows)
+    def _scored(self, sequences: Sequences, score: Callable[[Sequences], torch.Tensor], width: int) -> torch.Tensor:
+        """``score`` (b, r) of at most ``batch`` rows at a time → (B, width), 0 where a part is narrower."""
+        values = torch.zeros(len(sequences), width, device=self.device)
+        for rows, part in sequences.cut(self.batch):
+            found = score(part)
+            values[rows, : found.shape[1]] = found
+        return values
 
     def _charge(self, sequences: Sequences) -> None:
         tokens = int(sequences.mask.sum())
@@ -250,9 +250,8 @@ class Policy(Adapted):
 
     @torch.no_grad()
     def logprobs_chunked(self, sequences: Sequences, temperature: float = 1.0) -> torch.Tensor:
-        """:meth:`logprobs` without gradient, ``batch`` rows at a time, trimmed to each chunk's own length."""
-        return _pad_stack([self.logprobs(part, temperature) for part in self._parts(sequences)], 0.0,
-                          sequences.completion_ids.shape[1])
+        """:meth:`logprobs` without gradient, at most ``batch`` rows at a time."""
+        return self._scored(sequences, lambda part: self.logprobs(part, temperature), sequences.completion_ids.shape[1])
 
     @torch.no_grad()
     def generate(self, prompts: list[list[int]], temperature: float, *seed: object, copies: int = 1
@@ -316,16 +315,15 @@ class RewardModel(Adapted):
 
     @torch.no_grad()
     def score_chunked(self, sequences: Sequences) -> torch.Tensor:
-        """:meth:`score` without gradient, ``batch`` rows at a time."""
+        """:meth:`score` without gradient, at most ``batch`` rows at a time."""
         with self.merged():
-            return torch.cat([self.score(part) for part in self._parts(sequences)])
+            return self._scored(sequences, lambda part: self.score(part).unsqueeze(1), 1).squeeze(1)
 
     @torch.no_grad()
     def values_chunked(self, sequences: Sequences) -> torch.Tensor:
-        """:meth:`values` without gradient, ``batch`` rows at a time; 0 beyond the longest completion of its chunk."""
+        """:meth:`values` without gradient, ``batch`` rows at a time at most; meaningless beyond a completion's end."""
         with self.merged():
-            return _pad_stack([self.values(part) for part in self._parts(sequences)], 0.0,
-                              sequences.completion_ids.shape[1] + 1)
+            return self._scored(sequences, self.values, sequences.completion_ids.shape[1] + 1)
 
 
 def chunks(length: int, size: int) -> list[slice]:
@@ -333,9 +331,9 @@ def chunks(length: int, size: int) -> list[slice]:
     return [slice(i, min(i + size, length)) for i in range(0, length, size)]
 
 
-def _pad_stack(tensors: list[torch.Tensor], value: float, width: int = 0) -> torch.Tensor:
-    """Concatenate (b, r) tensors along rows, padded on the right to the longest r, and at least to ``width``."""
-    width = max([width, *(t.shape[1] for t in tensors)])
+def _pad_stack(tensors: list[torch.Tensor], value: float) -> torch.Tensor:
+    """Concatenate (b, r) tensors along rows, padded on the right to the longest r."""
+    width = max(t.shape[1] for t in tensors)
     return torch.cat([nn.functional.pad(t, (0, width - t.shape[1]), value=value) for t in tensors])
 
 

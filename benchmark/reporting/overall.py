@@ -14,8 +14,8 @@ Improvements = Mapping[str, Mapping[str, aggregate.Estimate]]  # as aggregate.im
 
 BASELINES = ("rloo", "mezo")  # the first-order method that ZOPrO starts from, and plain zeroth-order descent
 FEW = (
-    "With few seeds a percentile bootstrap interval covers less than 95 %: read it as the spread between seeds. A single "
-    "seed has none."
+    "With few seeds a percentile bootstrap interval covers less than 95 %: read it as the spread between seeds. A "
+    "single seed has none."
 )
 BETTER = (
     "Probability of improvement: the share of pairs of runs (one of each method, same task) in which the method of the "

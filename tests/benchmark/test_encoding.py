@@ -63,3 +63,18 @@ def test_select_removes_common_padding_and_join_restores_the_layout(encoder):
 def test_an_empty_completion_keeps_one_column():
     sequences = Sequences(torch.tensor([[3, 0]]), torch.tensor([[1, 0]]), 1)
     assert sequences.select(slice(0, 1)).completion_ids.shape == (1, 1)
+
+
+def test_a_padded_batch_is_cut_by_length_and_an_even_one_is_left_whole():
+    mask = torch.ones(8, 12, dtype=torch.long)
+    even = Sequences(torch.arange(96).view(8, 12), mask, 10)
+    ((rows, part),) = even.cut(8)
+    assert part is even and rows.tolist() == list(range(8))
+    assert [rows.tolist() for rows, _ in even.cut(5)] == [[0, 1, 2, 3, 4], [5, 6, 7]]
+    lengths = [2, 10, 3, 10, 2, 10, 3, 10]  # of the prompts: 30 of 96 entries are padding
+    for row, length in enumerate(lengths):
+        mask[row, : 10 - length] = 0
+    parts = Sequences(even.ids, mask, 10).cut(8)
+    assert [rows.tolist() for rows, _ in parts] == [[0, 4], [2, 6], [1, 3], [5, 7]]  # equal lengths stay in order
+    assert [part.prompt_length for _, part in parts] == [2, 3, 10, 10]
+    assert parts[0][1].ids.tolist() == [[8, 9, 10, 11], [56, 57, 58, 59]]
