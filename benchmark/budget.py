@@ -12,6 +12,7 @@ generation the prompt once and each new token once; other models n × (their par
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import resource
 import time
 from collections.abc import Callable, Iterator
@@ -126,10 +127,13 @@ class Meter:
 
 
 class PeakMemory:
-    """Peak memory of a phase in MiB: allocated on the device with CUDA, else the process's resident set on Linux.
+    """Memory of a phase in MiB: allocated by tensors on the device with CUDA, else the process's resident set on Linux.
 
-    ``start`` resets the peak. On CPU the kernel's high-water mark (VmHWM) is reset through ``/proc/self/clear_refs``;
-    where that is not possible (other systems) the peak of the whole process is returned, which can only be too high.
+    ``start`` resets the peak. On CPU what was freed is first handed back to the system (glibc), so that an earlier
+    phase does not stand in for this one; then the kernel's high-water mark (VmHWM) is reset through
+    ``/proc/self/clear_refs``. Where that is not possible (other systems) the peak of the whole process is returned,
+    which can only be too high. A resident set holds the interpreter, libraries and models too: compare it with
+    ``now`` before the phase.
     """
 
     def __init__(self, cuda: bool):
@@ -140,17 +144,31 @@ class PeakMemory:
             import torch
 
             torch.cuda.reset_peak_memory_stats()
-        else:
-            with contextlib.suppress(OSError):
-                Path("/proc/self/clear_refs").write_text("5")
+            return
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).malloc_trim(0)
+        with contextlib.suppress(OSError):
+            Path("/proc/self/clear_refs").write_text("5")
 
     def peak(self) -> float:
+        """Highest value since ``start``."""
         if self._cuda:
             import torch
 
             return torch.cuda.max_memory_allocated() / 2**20
+        return self._status("VmHWM")
+
+    def now(self) -> float:
+        if self._cuda:
+            import torch
+
+            return torch.cuda.memory_allocated() / 2**20
+        return self._status("VmRSS")
+
+    @staticmethod
+    def _status(field: str) -> float:
         with contextlib.suppress(OSError):
             for line in Path("/proc/self/status").read_text().splitlines():
-                if line.startswith("VmHWM"):
+                if line.startswith(field):
                     return int(line.split()[1]) / 1024
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

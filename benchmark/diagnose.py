@@ -87,13 +87,16 @@ class Point:
     """The state of a run after ``iteration`` iterations, with its true gradient.
 
     Raises:
-        FileNotFoundError: the run has not kept its adapters.
+        ConfigError: the run has not kept its adapters.
     """
 
     def __init__(self, run: Run, prepared: Prepared, store: RunStore, iteration: int, settings: Settings):
         from safetensors.torch import load_file
 
         folder = store.folder / "adapters" / f"iteration_{iteration}"
+        if not folder.is_dir():
+            raise ConfigError(f"{store.folder}: no adapters (execution.keep=curves, or removed). Run it again into "
+                              f"another folder with execution.keep=all.")
         self.execution = Execution(run, prepared, store, lambda state: None)
         self.execution.policy.load_state(load_file(folder / "policy.safetensors"))
         self.execution.reward.load_state(load_file(folder / "reward.safetensors"))

@@ -20,11 +20,15 @@ def duration(seconds: float) -> str:
 
 
 class Display:
-    """Told by the executor how jobs fare. Time left is extrapolated from the share of all work that is done."""
+    """Told by the executor how jobs fare. Time left is extrapolated from the share of all work that is done.
 
-    def __init__(self, total: int, budget: str, console: Console | None = None):
+    Args:
+        split: whose reward is shown of a finished run (a search must show nobody the test split).
+    """
+
+    def __init__(self, total: int, budget: str, console: Console | None = None, split: str = "test"):
         self.console = console or Console()
-        self.total, self.budget = total, budget
+        self.total, self.budget, self.split = total, budget, split
         self.states: dict[str, dict[str, Any]] = {}
         self.ended_jobs = 0
         self.start = time.monotonic()
@@ -58,8 +62,8 @@ class Display:
         elif outcome["status"] == "diverged":
             text = f"diverged: {outcome['warnings'][0]}"
         else:
-            start, end = (outcome[when]["test"]["reward"] for when in ("initial", "final"))
-            text = "; ".join([f"test reward {start:+.3f} → {end:+.3f}", *outcome["warnings"]])
+            start, end = (outcome[when][self.split]["reward"] for when in ("initial", "final"))
+            text = "; ".join([f"{self.split} reward {start:+.3f} → {end:+.3f}", *outcome["warnings"]])
         count = f"[{self.ended_jobs}/{self.total}]"
         self._line(f"{self._clock()} {count} {job.name}  {text}  ({took}, {self._left()} left)")
 

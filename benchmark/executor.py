@@ -12,7 +12,7 @@ import multiprocessing.connection
 import os
 import signal
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -81,6 +81,26 @@ class RunJob:
 
 
 Job = Preparation | RunJob
+
+
+def jobs_for(runs: Iterable[Run], out: Path, cache: Path, make: Callable[[Run, Path, Path], RunJob] = RunJob
+             ) -> list[Job]:
+    """The preparations that ``runs`` lack, then their own jobs in the order of ``runs``.
+
+    Args:
+        make: (run, folder of its preparation, ``out``) → its job.
+    """
+    from benchmark.plan import cache_folder
+    from benchmark.preparation import preparation_key
+
+    preparations: dict[Path, Preparation] = {}
+    jobs: list[Job] = []
+    for run in runs:
+        folder = cache_folder(cache, run.task, run.seed, preparation_key(run.config, run.task, run.seed, run.versions))
+        if not (folder / "preparation.json").is_file():
+            preparations.setdefault(folder, Preparation(run.task, run.seed, folder, run.config))
+        jobs.append(make(run, folder, out))
+    return [*preparations.values(), *jobs]
 
 
 class Watcher(Protocol):

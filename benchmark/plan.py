@@ -49,9 +49,10 @@ class Run:
 
     @property
     def hash(self) -> str:
-        """First 8 hexadecimal digits of the sha256 of all that can change the result (worker count left out)."""
+        """First 8 hexadecimal digits of the sha256 of all that can change the result: worker count and what is kept are
+        not in it."""
         values = self.resolved()
-        values["execution"] = {k: v for k, v in values["execution"].items() if k != "workers"}
+        values["execution"] = {k: v for k, v in values["execution"].items() if k not in ("workers", "keep")}
         values.pop("profile")
         parts = {"config": values, "task": self.task, "method": self.method, "seed": self.seed,
                  "version": get_method(self.method).version, "protocol": PROTOCOL, **self.versions}

@@ -97,6 +97,8 @@ class Execution:
     def execute(self) -> dict[str, Any]:
         """Spend the budget; return the summary (not yet written)."""
         loop = self.run.config.loop
+        self.memory.start()
+        self.peaks["loaded"] = self.memory.now()
         self._record("validation", 0.0, self.baseline["validation"], 0)
         self._record("test", 0.0, self.baseline["test"], 0)
         self._save(0)
@@ -240,6 +242,8 @@ def execute(run: Run, prepared: Prepared, store: RunStore, report: Report) -> di
                                                    "held_out_pairs", "judge", "seconds")},
     }
     store.start({"run": run.identity(), "config": run.resolved()}, environment)
-    summary = Execution(run, prepared, store, report).execute()
+    summary = {**Execution(run, prepared, store, report).execute(), "adapters": store.digests()}
     store.finish(summary)
+    if run.config.execution.keep == "curves":
+        store.reduce()
     return summary

@@ -123,6 +123,8 @@ class Execution:
     workers: int = option(2, "runs at the same time, each in a process of its own; 0 = in this process", minimum=0)
     forward_batch: int = option(64, "sequences per forward pass and per generation call", minimum=1)
     backward_batch: int = option(64, "sequences per backward pass; gradients are accumulated", minimum=2)
+    keep: str = option("all", "what a finished run keeps: all, or curves = no adapters (their hashes stay in the "
+                              "summary) and no log of updates", ("all", "curves"))
 
 
 SECTIONS: dict[str, type] = {

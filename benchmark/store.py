@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -76,6 +77,17 @@ class RunStore:
     def reward_update(self, iteration: int) -> dict[str, Any]:
         """Reward model's trainable tensors after the refinement of ``iteration`` minus before it."""
         return self._update("reward", iteration)
+
+    def digests(self) -> dict[str, str]:
+        """sha256 of every kept adapter file, by its place below ``adapters``."""
+        folder = self.folder / "adapters"
+        return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+                for path in sorted(folder.rglob("*.safetensors"))}
+
+    def reduce(self) -> None:
+        """Remove what no table and no plot of the report reads: adapters and the log of updates."""
+        shutil.rmtree(self.folder / "adapters", ignore_errors=True)
+        (self.folder / "updates.jsonl").unlink(missing_ok=True)
 
     def finish(self, summary: dict[str, Any]) -> None:
         write_json(self.folder / "summary.json", summary)

@@ -87,24 +87,14 @@ def command_run(options: argparse.Namespace) -> int:
 def run_grid(runs: list, config: Config, out: Path, cache: Path) -> int:
     """Execute what is not finished yet, report, and return the exit code."""
     from benchmark.display import Display
-    from benchmark.executor import Preparation, RunJob, execute_jobs
-    from benchmark.plan import cache_folder
-    from benchmark.preparation import preparation_key
+    from benchmark.executor import execute_jobs, jobs_for
     from benchmark.store import RunStore
 
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # several processes share the cores already
     for folder in (out, cache):
         make_folder(folder)
     finished = [run for run in runs if RunStore(out / run.name).done]
-    todo = [run for run in runs if run not in finished]
-    preparations: dict[Path, Preparation] = {}
-    jobs: list = []
-    for run in todo:
-        folder = cache_folder(cache, run.task, run.seed, preparation_key(run.config, run.task, run.seed, run.versions))
-        if not (folder / "preparation.json").is_file() and folder not in preparations:
-            preparations[folder] = Preparation(run.task, run.seed, folder, run.config)
-        jobs.append(RunJob(run, folder, out))
-    jobs = [*preparations.values(), *jobs]
+    jobs = jobs_for((run for run in runs if run not in finished), out, cache)
     if finished:
         print(f"{len(finished)} of {len(runs)} runs are finished already and are kept")
     budget = f"{config.budget.limit:,.0f} {config.budget.kind.replace('_', ' ')}"

@@ -118,15 +118,17 @@ def describe(search: Search, out: Path) -> str:
 
 def carry_out(search: Search, out: Path, cache: Path) -> int:
     """Execute what is not finished yet; 0, or the exit code of a search that is to be gone on with."""
+    from benchmark.display import Display
     from benchmark.executor import execute_jobs
-    from benchmark.tuning.execution import TrialDisplay, TrialJob, jobs
+    from benchmark.tuning.execution import TrialJob, jobs
 
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # several processes share the cores already
     todo, total = jobs(search.cells, out / "runs", cache), len({cell.run.name for cell in search.cells})
     if finished := total - sum(isinstance(job, TrialJob) for job in todo):
         print(f"{finished} of {total} runs are finished already and are kept")
     budget = search.config.budget
-    with TrialDisplay(len(todo), f"{budget.limit:,.0f} {budget.kind.replace('_', ' ')}") as display:
+    title = f"{budget.limit:,.0f} {budget.kind.replace('_', ' ')}"
+    with Display(len(todo), title, split="validation") as display:
         result = execute_jobs(todo, search.config.execution.workers, display)
     for name, reason in result.failed.items():
         print(f"FAILED {name}: {reason}", file=sys.stderr)

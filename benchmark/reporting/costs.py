@@ -126,8 +126,8 @@ def cost(results: Results, tables: Sequence[Table]) -> Sheet:
         header=(
             "task", "method", "forward passes per completion, predicted", "forward passes per completion, booked",
             "time of an update, predicted [s]", "time of an update, measured [s]", "measured against predicted [%]",
-            f"where it lies (differences above {100 * NOTABLE:.0f} %)", "peak memory, optimisation [MiB]",
-            "peak memory, warm start [MiB]", "n [runs]",
+            f"where it lies (differences above {100 * NOTABLE:.0f} %)", "memory before the first update [MiB]",
+            "peak memory, optimisation [MiB]", "peak memory, warm start [MiB]", "n [runs]",
         ),
         rows=tuple(rows),
         notes=(
@@ -139,6 +139,9 @@ def cost(results: Results, tables: Sequence[Table]) -> Sheet:
             "booked it.",
             "Predicted time: forward tokens booked per update × the seconds that a forward token takes in the median "
             "over the methods of the task: were tokens a perfect measure of time, all differences would be 0.",
+            "Memory: with CUDA what tensors have allocated; on a CPU the resident set of the run's process "
+            "(interpreter, libraries, models and data included), its high-water mark reset, and freed memory handed "
+            "back, before the phase. The difference to the column before the first update is what optimisation needs.",
             "Optimisation only (rollouts and updates). Means over n seeds; no reading of the outcome is in it.",
         ),
         reduced=results.reduced(),
@@ -161,8 +164,8 @@ def _rows(results: Results, table: Table) -> list[tuple[str, ...]]:
             gap = measured / expected - 1
             cells = [decimal(known.in_all, 0), decimal(booked, 2), decimal(expected, 3),
                      decimal(measured, 3), decimal(100 * gap, 0, signed=True), _remark(costs, known, booked, gap, rate)]
-        rows.append((table.title, style.label(row.method), *cells, _memory(table, row.cells, "peak_memory"),
-                     _memory(table, row.cells, "peak_memory_warm_start"), row.n))
+        rows.append((table.title, style.label(row.method), *cells, *(_memory(table, row.cells, key) for key in
+                       ("memory_loaded", "peak_memory", "peak_memory_warm_start")), row.n))
     return rows
 
 

@@ -218,6 +218,7 @@ def _columns(results: Results, task: str) -> tuple[Column, ...]:
     cost("forward_tokens", "forward tokens", "millions", spent("forward_tokens"), 3, by=1e6)
     cost("completions", "completions", "count", spent("completions"), 0)
     cost("updates", "updates", "count", spent("updates"), 0)
+    cost("memory_loaded", "memory before the first update", "MiB", peak("loaded"), 0)
     cost("peak_memory", "peak memory", "MiB", peak("optimisation"), 0)
     cost("peak_memory_warm_start", "peak memory, warm start", "MiB", peak("warm_start"), 0)
     cost("wall_seconds", "wall time of the run", "s", lambda run: run.summary.get("wall_seconds"), 1)

@@ -31,6 +31,19 @@ def test_starting_again_removes_what_an_attempt_left(tmp_path):
     assert sorted(p.name for p in store.folder.iterdir()) == ["config.json", "environment.json"]
 
 
+def test_a_reduced_run_keeps_the_hashes_of_its_adapters(tmp_path):
+    store = RunStore(tmp_path / "run")
+    store.start({}, {})
+    store.append("updates.jsonl", {"x": 1})
+    store.append("curve.jsonl", {"x": 1})
+    store.save_adapters(0, {"a": torch.zeros(2)}, {"b": torch.ones(2)})
+    digests = store.digests()
+    assert list(digests) == ["iteration_0/policy.safetensors", "iteration_0/reward.safetensors"]
+    assert all(len(digest) == 64 for digest in digests.values()) and len(set(digests.values())) == 2
+    store.reduce()
+    assert sorted(p.name for p in store.folder.iterdir()) == ["config.json", "curve.jsonl", "environment.json"]
+
+
 def test_a_damaged_summary_is_named(tmp_path):
     store = RunStore(tmp_path)
     (tmp_path / "summary.json").write_text('{"status": "do')
