@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -103,12 +104,25 @@ class Encoder:
         return next(i for i in known if i is not None)
 
     def _ids(self, text: str) -> list[int]:
-        # A prompt comes back in every pass, a pair's for both sides: the tokenizer is asked once.
         if text not in self._known:
-            if len(self._known) >= REMEMBERED:
-                self._known.clear()
-            self._known[text] = self.tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+            self._learn([text])
         return self._known[text]
+
+    def _learn(self, texts: Iterable[str]) -> None:
+        """Ask the tokenizer once for all texts that it was not asked for yet: a prompt comes back in every pass."""
+        new = [text for text in dict.fromkeys(texts) if text not in self._known]
+        if len(self._known) + len(new) > REMEMBERED:
+            self._known.clear()
+        if new:
+            ids = self.tokenizer(new, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+            self._known |= dict(zip(new, ids, strict=True))
+
+    def rows(self, rows: Sequence[tuple[str, str]], device: torch.device | str) -> Sequences:
+        """Encode and pad (prompt body, completion) rows."""
+        said = [(body, " " + text.strip()) for body, text in rows]
+        self._learn(text for row in said for text in row)
+        return self.pad_rows([self.prompt(body) for body, _ in rows], [self.completion(text) for _, text in rows],
+                             device)
 
     def fits(self, body: str) -> bool:
         """Whether the prompt is within the limit without truncation."""
@@ -137,9 +151,10 @@ class Encoder:
     def pad_rows(self, prompts: list[list[int]], completions: list[list[int]], device: torch.device | str) -> Sequences:
         """Pad ids to a :class:`Sequences` of the longest prompt and completion."""
         width, length = max(map(len, prompts)), max([1, *map(len, completions)])
-        ids = torch.full((len(prompts), width + length), self.pad, dtype=torch.long)
-        mask = torch.zeros_like(ids)
-        for row, (prompt, completion) in enumerate(zip(prompts, completions, strict=True)):
-            ids[row, width - len(prompt) : width + len(completion)] = torch.tensor(prompt + completion)
-            mask[row, width - len(prompt) : width + len(completion)] = 1
-        return Sequences(ids.to(device), mask.to(device), width)
+        sizes = [(width - len(prompt), length - len(said)) for prompt, said in zip(prompts, completions, strict=True)]
+        ids = [[self.pad] * left + prompt + said + [self.pad] * right
+               for (left, right), prompt, said in zip(sizes, prompts, completions, strict=True)]
+        column = torch.arange(width + length)
+        left, right = torch.tensor(sizes).unsqueeze(2).unbind(1)
+        mask = (column >= left) & (column < width + length - right)
+        return Sequences(torch.tensor(ids).to(device), mask.long().to(device), width)

@@ -9,7 +9,6 @@ import torch
 
 from benchmark.encoding import Encoder
 from benchmark.models import RewardModel, chunks
-from benchmark.training import encode
 
 PAIRWISE_PROMPT = """I require a leaderboard for various large language models. Below is an input given to two models, \
 and their outputs. Decide which output is better for a human reader.
@@ -60,7 +59,7 @@ class RewardModelJudge:
     def prefer(self, prompts: Sequence[str], first: Sequence[str], second: Sequence[str]) -> list[float]:
         def scores(texts: Sequence[str]) -> torch.Tensor:
             rows = list(zip(prompts, texts, strict=True))
-            return self.model.score_chunked(encode(self.model.encoder, rows, self.model.device))
+            return self.model.score_chunked(self.model.encoder.rows(rows, self.model.device))
 
         a, b = scores(first), scores(second)
         return ((a > b).float() + 0.5 * (a == b).float()).tolist()

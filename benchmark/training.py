@@ -9,7 +9,6 @@ import torch
 from torch.nn.functional import logsigmoid
 
 from benchmark.config import SFT, Loop, RewardTraining
-from benchmark.encoding import Encoder, Sequences
 from benchmark.errors import RunError
 from benchmark.models import Policy, RewardModel, chunks
 from benchmark.seeding import ShuffledPasses
@@ -103,7 +102,7 @@ def train_reward(model: RewardModel, pairs: Sequence[Pair], scored: Sequence[Sco
             yield bradley_terry(margins(model, [pairs[i] for i in plan[step][part]])).sum() / batch
         for part in chunks(batch, micro_batch) if use_scores else ():
             rows = [scored[i] for i in score_plan[step][part]]
-            predicted = model.score(encode(model.encoder, [(p, c) for p, c, _ in rows], model.device))
+            predicted = model.score(model.encoder.rows([(p, c) for p, c, _ in rows], model.device))
             target = torch.tensor([s for *_, s in rows], device=predicted.device)
             yield score_weight * (predicted - target).square().sum() / batch
 
@@ -125,15 +124,10 @@ def refine_reward(model: RewardModel, pairs: Sequence[Pair], preferences: Sequen
     return fit(_trainable(model), len(plan), loop.refine_lr, losses, "reward-model refinement", cosine=False)
 
 
-def encode(encoder: Encoder, rows: Sequence[tuple[str, str]], device: torch.device) -> Sequences:
-    """Encode (prompt body, completion) rows."""
-    return encoder.pad_rows([encoder.prompt(p) for p, _ in rows], [encoder.completion(c) for _, c in rows], device)
-
-
 def margins(model: RewardModel, pairs: Sequence[Pair]) -> torch.Tensor:
     """s(A) − s(B) for each pair (B,); one forward for both sides."""
     rows = [(p, a) for p, a, _ in pairs] + [(p, b) for p, _, b in pairs]
-    first, second = model.score(encode(model.encoder, rows, model.device)).chunk(2)
+    first, second = model.score(model.encoder.rows(rows, model.device)).chunk(2)
     return first - second
 
 

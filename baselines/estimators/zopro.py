@@ -37,16 +37,17 @@ def informed_direction(noise: torch.Tensor, previous: torch.Tensor, reward_updat
         weight: a, in [0, 1].
         match_norm: scale the noise to ‖prev‖.
     """
-    if reward_update is not None:
-        norm = reward_update.norm()
-        if norm > TINY:
-            unit = reward_update / norm
-            noise = noise - (unit * noise).sum() * unit
+    if reward_update is not None and (square := inner(reward_update, reward_update)) > TINY**2:
+        noise = noise.sub(reward_update, alpha=inner(reward_update, noise) / square)
+    scale = math.sqrt(1 - weight * weight)
     if match_norm:
-        noise = noise * (previous.norm() / noise.norm().clamp(min=TINY))
-    if weight == 1:
-        return previous.clone()
-    return weight * previous + math.sqrt(1 - weight * weight) * noise
+        scale *= math.sqrt(inner(previous, previous)) / max(math.sqrt(inner(noise, noise)), TINY)
+    return (scale * noise).add_(previous, alpha=weight)
+
+
+def inner(a: torch.Tensor, b: torch.Tensor) -> float:
+    """⟨a, b⟩ of two tensors of one shape, in float32."""
+    return torch.dot(a.flatten().float(), b.flatten().float()).item()
 
 
 def decayed(settings: hp.ZOPrO, progress: float, update: int) -> float:

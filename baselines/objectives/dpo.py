@@ -11,7 +11,6 @@ from benchmark.encoding import Sequences
 from benchmark.models import Policy, join
 from benchmark.rollout import Batch
 from benchmark.seeding import ShuffledPasses
-from benchmark.training import encode
 
 
 def pair_loss(policy: Policy, batch: Batch, settings: hp.DPO | hp.OnlineDPO) -> torch.Tensor:
@@ -41,22 +40,24 @@ class DPO:
 
     def collect(self) -> Batch:
         rows = self._order.take(max(1, self.context.sequences // 2))
-        new = [row for row in rows if row not in self._reference]
-        if new:
-            chosen, rejected = self._encode(new)
-            both = join([chosen, rejected])
-            with self.context.policy.reference():
-                values = self.context.policy.logprobs_chunked(both).sum(1).chunk(2)
-            self._reference |= dict(zip(new, zip(*(v.tolist() for v in values), strict=True), strict=True))
-        device = self.context.policy.device
-        references = torch.tensor([self._reference[row] for row in rows], device=device)
-        return Batch.of(self._encode(rows), {"reference_chosen": references[:, 0],
-                                             "reference_rejected": references[:, 1]})
-
-    def _encode(self, rows: list[int]) -> tuple[Sequences, Sequences]:
         policy, pairs = self.context.policy, [self.context.pairs[row] for row in rows]
-        return (encode(policy.encoder, [(p, c) for p, c, _ in pairs], policy.device),
-                encode(policy.encoder, [(p, r) for p, _, r in pairs], policy.device))
+        parts = tuple(policy.encoder.rows([(pair[0], pair[side]) for pair in pairs], policy.device) for side in (1, 2))
+        self._note_reference(rows, join(list(parts)))
+        references = torch.tensor([self._reference[row] for row in rows], device=policy.device)
+        return Batch.of(parts, {"reference_chosen": references[:, 0], "reference_rejected": references[:, 1]})
+
+    def _note_reference(self, rows: list[int], both: Sequences) -> None:
+        """Reference log-probabilities of the pairs among ``rows`` that are new; ``both``: all chosen, all rejected."""
+        new = [place for place, row in enumerate(rows) if row not in self._reference]
+        if not new:
+            return
+        if len(new) < len(rows):
+            both = both.select(torch.tensor(new + [len(rows) + place for place in new], device=both.ids.device))
+        policy = self.context.policy
+        with policy.reference():
+            values = policy.logprobs_chunked(both).sum(1).chunk(2)
+        self._reference |= dict(zip([rows[place] for place in new],
+                                    zip(*(v.tolist() for v in values), strict=True), strict=True))
 
     def loss(self, batch: Batch) -> torch.Tensor:
         return pair_loss(self.context.policy, batch, self.settings)

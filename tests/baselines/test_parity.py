@@ -25,7 +25,7 @@ from benchmark.encoding import Encoder, Sequences
 from benchmark.loading import tiny_config, tiny_llama, train_tokenizer
 from benchmark.models import Policy, RewardModel, add_adapter
 from benchmark.rollout import Batch, Sampler
-from benchmark.training import bradley_terry, encode, margins, train_reward
+from benchmark.training import bradley_terry, margins, train_reward
 
 trl = pytest.importorskip("trl", reason="TRL is not installed")
 # TRL and peft still ask transformers for this property by its old name.
@@ -143,7 +143,7 @@ def compare_losses(trainer, rows, encoder, settings, seed):
 
     They are multiples of 1/8, so that every sum is exact.
     """
-    parts = tuple(encode(encoder, [(PAIRS[row][0], PAIRS[row][side]) for row in rows], "cpu") for side in (1, 2))
+    parts = tuple(encoder.rows([(PAIRS[row][0], PAIRS[row][side]) for row in rows], "cpu") for side in (1, 2))
     lengths = torch.cat([part.completion_mask.sum(1) for part in parts]).tolist()
     stream = torch.Generator().manual_seed(seed)
     reference = [-torch.randint(1, 40, (length,), generator=stream) / 8 for length in lengths]
@@ -206,7 +206,7 @@ def test_dpo_token_ids_and_log_probabilities(policy, dpo_trainer):
         for pair, row in zip(PAIRS, trainer.train_dataset, strict=True):
             assert policy.encoder.prompt(pair[0]) == row["prompt_ids"]
             assert policy.encoder.completion(pair[side]) == row[column]
-        sequences = encode(policy.encoder, [(pair[0], pair[side]) for pair in PAIRS], policy.device)
+        sequences = policy.encoder.rows([(pair[0], pair[side]) for pair in PAIRS], policy.device)
         assert_close(policy.logprobs_chunked(sequences).sum(1), current[side - 1], **TOLERANCE)
         with policy.reference():
             assert_close(policy.logprobs_chunked(sequences).sum(1), reference[side - 1], **TOLERANCE)

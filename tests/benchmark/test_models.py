@@ -8,7 +8,6 @@ import torch
 from benchmark.budget import Meter
 from benchmark.evaluation import kl_to_reference
 from benchmark.models import RewardModel
-from benchmark.training import encode
 
 
 @pytest.fixture
@@ -87,9 +86,9 @@ def test_the_mask_ends_with_the_first_eos(policy, prompts):
 
 def test_a_score_does_not_depend_on_padding(reward, prepared):
     rows = [("English: the dog", "der Hund"), ("English: the very small dog sleeps here", "der kleine Hund schläft")]
-    together = reward.score(encode(prepared.encoder, rows, reward.device))
+    together = reward.score(prepared.encoder.rows(rows, reward.device))
     for row, expected in zip(rows, together, strict=True):
-        alone = reward.score(encode(prepared.encoder, [row], reward.device))
+        alone = reward.score(prepared.encoder.rows([row], reward.device))
         assert alone.item() == pytest.approx(expected.item(), abs=1e-5)
 
 
