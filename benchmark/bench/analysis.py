@@ -25,11 +25,13 @@ NOTABLE = 0.15  # a measured cost this far from the predicted one is explained
 WHY = {  # what a component costs beside tokens
     "generate": "one token at a time, bound by latency and memory traffic; the prompt is computed once for its k "
                 "completions and booked k times",
-    "reference": "the adapter is off, logits become log-probabilities",
-    "score": "a scalar head instead of a vocabulary",
-    "critic": "a scalar head instead of a vocabulary, all positions",
-    "train": "booked as 2 + t whatever the shape: with few layers the vocabulary's logits and their gradient dominate",
-    "forward": "logits become log-probabilities",
+    "reference": "a prompt that rows share is read once and booked for each of them; the adapter is off, logits become "
+                 "log-probabilities",
+    "score": "shared prompts as above; a scalar head instead of a vocabulary",
+    "critic": "shared prompts as above; a scalar head instead of a vocabulary, all positions",
+    "train": "shared prompts as above; booked as 2 + t whatever the shape: with few layers the vocabulary's logits and "
+             "their gradient dominate",
+    "forward": "shared prompts as above; logits become log-probabilities",
     "optimizer": "not booked",
     "other": "perturbation, step and batches are not booked",
 }

@@ -103,7 +103,7 @@ def _sweeps(bench: dict[str, Any]) -> Figure:
         for place, row in enumerate(r for r in bench["sweeps"] if r["axis"] == axis and r["points"]):
             _line(axes, row, looks[row["name"]])
             if row["slope"] is not None:
-                axes.text(0.04, 0.97 - 0.065 * place, f"slope {row['slope']:.2f}", color=looks[row["name"]].colour,
+                axes.text(0.04, 0.97 - 0.065 * place, f"slope {row['slope']:z.2f}", color=looks[row["name"]].colour,
                           transform=axes.transAxes, va="top", fontsize=9)
         axes.set_xscale("log", base=2)
         axes.set_yscale("log")

@@ -114,7 +114,7 @@ def sweep_tables(bench: dict[str, Any]) -> list[str]:
             known = {point[0]: ranged(point[1]) for point in row["points"]}
             cells = [known.get(value, "n/a") for value in values]
             cells += [ranged(row["all"][1]) if row["all"] else "n/a"] if everything else []
-            slopes = ["n/a" if row[name] is None else f"{row[name]:.2f}" for name in ("slope", "update_slope")]
+            slopes = ["n/a" if row[name] is None else f"{row[name]:z.2f}" for name in ("slope", "update_slope")]
             body.append([style.label(row["name"]), *cells, *slopes])
         lines += table(header, body)
     return lines
