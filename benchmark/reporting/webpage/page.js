@@ -73,12 +73,10 @@ function buildCurves(section) {
 function buildScores(holder) {
   const panels = node("div", { class: "panels" });
   holder.append(node("h3", { text: data.scores.title }), node("p", { class: "notes", text: data.scores.note }), panels);
-  for (const panel of data.scores.panels) {
-    const chart = scoreChart(panel, data.methods);
-    panels.append(chart.holder);
-    chart.render();
-    redraw.push(chart.render);
-  }
+  const charts = data.scores.panels.map((panel) => scoreChart(panel, data.methods));
+  panels.append(...charts.map((chart) => chart.holder));
+  for (const chart of charts) chart.render(); // after all are in place: a panel is as wide as its neighbours leave it
+  redraw.push(...charts.map((chart) => chart.render));
 }
 
 function buildSamples(section) {

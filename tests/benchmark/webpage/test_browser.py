@@ -4,11 +4,14 @@ import base64
 import io
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from benchmark.reporting import build_sheets, webpage
+from benchmark.reporting.tables import build
 from tests.benchmark.webpage.conftest import HOSTILE
 
 pytest.importorskip("selenium", reason="the browser tests need selenium: pip install -e .[test]")
@@ -276,3 +279,19 @@ def test_the_page_reads_the_data_that_it_shows(opened, elements):
     assert slope < 0
     assert p3 == pytest.approx(p1 + slope * (y3 - y1), abs=0.5)
     assert ends["rloo"][0] == ends["zopro"][0] > ends["mezo"][0]
+
+
+def test_no_score_chart_is_drawn_to_another_size_than_it_is_shown(browser, results, tmp_path):
+    """Text in a drawing that is scaled would be larger or smaller than beside it. Without reference levels there is a
+    chart for each task, side by side."""
+    runs = tuple(replace(run, config={**run.config, "evaluation": {}}) for run in results.runs)
+    raw = replace(results, runs=runs)
+    tables = [build(raw, task) for task in raw.tasks]
+    path = tmp_path / "index.html"
+    path.write_text(webpage.render(raw, tables, build_sheets(raw, tables)), encoding="utf-8")
+    emulate(browser)
+    browser.get(path.as_uri())
+    sizes = browser.execute_script(
+        "return [...document.querySelectorAll('#scores svg')].map((s) => [s.viewBox.baseVal.width, s.clientWidth])")
+    assert len(sizes) == len(raw.tasks) > 1
+    assert all(abs(drawn - shown) <= 1 for drawn, shown in sizes)
