@@ -112,7 +112,10 @@ def read(folder: Path) -> State:
     """
     from safetensors.torch import load_file
 
-    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    try:
+        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"manifest.json is not whole ({error})") from None
     for name in FILES:
         check(folder / name, manifest[name])
     # Clones, because a loaded tensor may be a view of the file, which is soon to be removed.
