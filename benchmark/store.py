@@ -45,12 +45,15 @@ class RunStore:
         try:
             summary = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise BenchmarkError(f"{path}: cannot be read ({error}). {AGAIN}") from None
-        if "digest" in summary:  # runs of earlier versions have none
-            self._check(summary)
+            reason = error if isinstance(error, ValueError) else error.strerror
+            raise BenchmarkError(f"{self.folder.name}/{path.name}: cannot be read ({reason}). {AGAIN}") from None
+        self.check(summary)
         return {key: value for key, value in summary.items() if key not in CHECKS}
 
-    def _check(self, summary: dict[str, Any]) -> None:
+    def check(self, summary: dict[str, Any]) -> None:
+        """BenchmarkError if the summary as read, or a file that it vouches for, was altered after the run."""
+        if "digest" not in summary:  # runs of earlier versions
+            return
         name = f"{self.folder.name}/summary.json"
         if value_digest({key: value for key, value in summary.items() if key != "digest"}) != summary["digest"]:
             raise BenchmarkError(f"{name} was altered after the run: it does not match its own checksum. {AGAIN}")
