@@ -58,11 +58,11 @@ def holder(folder: Path) -> str | None:
 
 
 @contextlib.contextmanager
-def locked(folder: Path, patience: float = PATIENCE, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
+def locked(folder: Path, patience: float | None = None, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
     """Inside, no other process that asks works on ``folder``.
 
     Args:
-        patience: seconds to wait for another process.
+        patience: seconds to wait for another process; None = ``PATIENCE``.
         waiting: called once if it has to wait.
 
     Raises:
@@ -73,7 +73,7 @@ def locked(folder: Path, patience: float = PATIENCE, waiting: Callable[[], None]
     with writing(path):
         number = _try(path)
     while number is None:
-        if time.monotonic() - start > patience:
+        if time.monotonic() - start > (PATIENCE if patience is None else patience):
             raise Busy(f"{folder.name}: process {holder(folder) or 'unknown'} is working on it. Repeat the "
                        f"command when that has ended.")
         if not told:

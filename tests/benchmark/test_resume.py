@@ -12,29 +12,13 @@ from baselines.registry import METHODS
 from benchmark.budget import Meter
 from benchmark.runner import Execution, execute
 from benchmark.store import RunStore
+from tests.benchmark.outcomes import of_run
 
 STOPS = (1, 3, 5)  # updates during whose log the run is interrupted
 
 
 class Stopped(Exception):
     """Stands for a kill: nothing of the run's own code runs after it."""
-
-
-def without_seconds(value):
-    """A row or summary less everything that is a time."""
-    if isinstance(value, dict):
-        return {key: without_seconds(item) for key, item in value.items() if key not in ("seconds", "ledgers")}
-    return value
-
-
-def result(store):
-    """All of a finished run that must not depend on interruptions."""
-    summary = store.summary()
-    rows = {name: [without_seconds(row) for row in store.rows(name)]
-            for name in ("curve.jsonl", "updates.jsonl", "samples.jsonl")}
-    for name in ("wall_seconds", "peak_memory_mib", "resumed"):
-        summary.pop(name)
-    return rows, without_seconds(summary), store.digests()
 
 
 @pytest.fixture
@@ -75,7 +59,7 @@ def whole(prepared, make_run, tmp_path):
 def test_an_interrupted_run_ends_as_one_that_was_not(method, interrupted, whole):
     settings = ("budget.limit=6", "iterations=3", "refine_pairs=4")
     notes, store = interrupted(method, STOPS, *settings)
-    assert result(store) == result(whole(method, *settings))
+    assert of_run(store) == of_run(whole(method, *settings))
     summary = store.summary()
     assert summary["resumed"] == {"count": 2, "after_updates": [2, 4]}  # before update 2 there is no checkpoint
     assert notes == ["goes on after update 2", "goes on after update 4"]
@@ -91,7 +75,7 @@ def test_an_interrupted_run_ends_as_one_that_was_not(method, interrupted, whole)
 def test_so_do_controls_schedules_epochs_and_runs_without_adapters(method, settings, interrupted, whole):
     settings = ("budget.limit=6", "iterations=3", "refine_pairs=4", *settings)
     _, store = interrupted(method, (3, 5), *settings)
-    assert result(store) == result(whole(method, *settings))
+    assert of_run(store) == of_run(whole(method, *settings))
     assert store.summary()["resumed"]["count"] == 2
 
 
@@ -111,7 +95,7 @@ def test_so_does_a_run_that_stopped_outside_an_update(place, prepared, make_run,
         execute(run, prepared, store, lambda state: None)
     monkeypatch.undo()
     execute(run, prepared, store, lambda state: None)
-    assert result(store) == result(whole("ppo", "refine_pairs=4"))
+    assert of_run(store) == of_run(whole("ppo", "refine_pairs=4"))
     assert store.summary()["resumed"]["count"] == 1
 
 
@@ -166,7 +150,7 @@ def test_a_checkpoint_whose_logs_or_adapters_were_altered_is_not_used(name, stop
     told = [note for note in notes if note]
     assert [note.split(":")[0] for note in told] == [
         "checkpoint 3 is damaged and not used", "checkpoint 2 is damaged and not used", "no checkpoint can be used"]
-    assert store.summary()["resumed"]["count"] == 0 and result(store) == result(whole("dpo"))
+    assert store.summary()["resumed"]["count"] == 0 and of_run(store) == of_run(whole("dpo"))
 
 
 def test_a_checkpoint_of_other_versions_is_not_used(stopped, prepared):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 
 import pytest
@@ -15,6 +14,7 @@ from benchmark.executor import Preparation
 from benchmark.preparation import preparation_key, prepare
 from benchmark.stages import Stages
 from benchmark.training import fit
+from tests.benchmark.outcomes import of_preparation
 
 TASK = "wmt20_mlqe"
 
@@ -40,13 +40,6 @@ def build(config, toy_sources, folder, stop=None, notes=None):
                    (lambda text: None) if notes is None else notes.append)
 
 
-def content(folder):
-    """Every file's bytes; times and the key apart."""
-    found = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    info = json.loads(found.pop("preparation.json"))
-    return found, {key: value for key, value in info.items() if key not in ("seconds", "key")}
-
-
 def test_an_interrupted_preparation_ends_with_the_same_files(config, toy_sources, tmp_path):
     whole = build(config, toy_sources, tmp_path / "whole").folder
     folder, notes = tmp_path / "stopped", []
@@ -56,7 +49,7 @@ def test_an_interrupted_preparation_ends_with_the_same_files(config, toy_sources
             build(config, toy_sources, folder, stop, notes)
         assert not folder.exists()
     build(config, toy_sources, folder, notes=notes)
-    (files, info), (expected, expected_info) = content(folder), content(whole)
+    (files, info), (expected, expected_info) = of_preparation(folder), of_preparation(whole)
     assert [name for name in expected if files.get(name) != expected[name]] == [] and files.keys() == expected.keys()
     assert info == expected_info
     assert notes.count("tokenizer is kept") == 6 and notes.count("SFT is kept") == 4
