@@ -1,8 +1,9 @@
 """Real kills at random moments: ``python -m tests.soak --kills 50``.
 
-The real command runs a small grid of every main method. It is killed with SIGKILL after a random time, sometimes with
-all of its processes and sometimes alone, and started again, until the grid is finished. Every finished grid is held
-against one that was left alone: runs, adapters, preparation and tables must be the same, bit for bit.
+The real command runs a small grid of every main method. It is killed with SIGKILL at a random moment after its first
+job has begun, sometimes with all of its processes and sometimes alone, and started again, until the grid is finished.
+Every finished grid is held against one that was left alone: runs, adapters, preparation and tables must be
+the same, bit for bit.
 """
 
 from __future__ import annotations
@@ -44,6 +45,16 @@ def start(arguments: Sequence[str], log: Path) -> subprocess.Popen:
                                 env={**os.environ, "HF_HUB_OFFLINE": "1"})
 
 
+def survives(process: subprocess.Popen, log: Path, seconds: float) -> bool:
+    """Wait until the process ends, or for ``seconds`` after its first job has begun; whether it still lives."""
+    end = None
+    while process.poll() is None and (end is None or time.monotonic() < end):
+        if end is None and " start " in log.read_text(encoding="utf-8"):
+            end = time.monotonic() + seconds
+        time.sleep(0.02)
+    return process.poll() is None
+
+
 def kill(process: subprocess.Popen, alone: bool) -> None:
     """SIGKILL to the command ``alone``, or to all of its processes."""
     if alone:
@@ -79,8 +90,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--methods", default="main", metavar="NAMES", help="methods or a group (default main)")
     parser.add_argument("--updates", type=int, default=8, metavar="N", help="budget of every run (default 8)")
     parser.add_argument("--workers", type=int, default=2, metavar="N", help="runs at the same time (default 2)")
-    parser.add_argument("--least", type=float, default=2.0, metavar="SECONDS", help="before a kill (default 2)")
-    parser.add_argument("--most", type=float, default=25.0, metavar="SECONDS", help="before a kill (default 25)")
+    parser.add_argument("--most", type=float, metavar="SECONDS", help="from the first job to a kill (default: a third "
+                        "of the time that the grid takes when it is left alone)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the moments (default 0)")
     options = parser.parse_args(arguments)
     draws, kills, grids, wrong, stages = random.Random(options.seed), 0, 0, [], Counter()
@@ -88,24 +99,29 @@ def main(arguments: list[str] | None = None) -> int:
         base = Path(temporary)
         (base / "whole").mkdir()
         words = command(base / "whole", options.methods, options.updates, options.workers)
+        begun = time.monotonic()
         if start(words, base / "log").wait():
             print((base / "log").read_text()[-4000:], file=sys.stderr)
             raise BenchmarkError("soak: the grid fails even when it is left alone")
+        most = options.most or (time.monotonic() - begun) / 3
         expected = outcomes(base / "whole")
         while kills < options.kills and not wrong:
             folder, own = base / "killed", 0
             folder.mkdir()
             words = command(folder, options.methods, options.updates, options.workers)
             while True:
+                (base / "log").unlink()
                 process = start(words, base / "log")
-                try:
-                    code = process.wait(draws.uniform(options.least, options.most) if kills < options.kills else None)
-                    break
-                except subprocess.TimeoutExpired:
+                if kills >= options.kills:
+                    process.wait()
+                elif survives(process, base / "log", draws.uniform(0, most)):
                     kill(process, alone=draws.random() < 0.3)
                     kills, own = kills + 1, own + 1
                     stages[stage(folder)] += 1
                     time.sleep(draws.uniform(0, 0.5))
+                    continue
+                code = process.returncode
+                break
             grids += 1
             found = outcomes(folder) if code == 0 else {}
             wrong = differences(expected, found)

@@ -134,6 +134,9 @@ class Results:
         apart = [name for name in ("device", "threads", "workers") if len(self._values(name)) > 1]
         if apart:
             notes.append(f"The runs differ in {' and '.join(apart)}: their seconds are not comparable.")
+        if resumed := sum((r.summary.get("resumed") or {}).get("count", 0) > 0 for r in self.runs):
+            notes.append(f"{resumed} of {len(self.runs)} runs were interrupted and resumed: their seconds leave out "
+                         f"what was done twice.")
         if any(r.environment.get("dirty") for r in self.runs):
             notes.append("Some runs were made with uncommitted changes.")
         return notes

@@ -211,3 +211,14 @@ def test_another_process_has_no_part_in_a_folder_that_is_worked_on(tmp_path):
     with locked(folder, patience=0):
         shutil.rmtree(tmp_path / ".locks")  # whatever happens to the file, the lock can be released
     assert holder(folder) is None
+
+
+def test_a_report_says_that_runs_were_resumed(stopped, prepared, tmp_path):
+    from benchmark.reporting import reader
+
+    run, store = stopped(3)
+    execute(run, prepared, store, lambda state: None)
+    (tmp_path / "out").mkdir()
+    store.folder.rename(tmp_path / "out" / run.name)
+    assert ("1 of 1 runs were interrupted and resumed: their seconds leave out what was done twice."
+            in reader.read(tmp_path / "out").cautions())
