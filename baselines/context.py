@@ -8,6 +8,7 @@ from typing import Protocol
 
 import torch
 
+from benchmark.checkpoint import State as Saved
 from benchmark.models import Policy, RewardModel, State
 from benchmark.rollout import Batch, Sampler
 from benchmark.training import Pair
@@ -66,6 +67,13 @@ class Objective(Protocol):
     def loss(self, batch: Batch) -> torch.Tensor:
         """Scalar loss of a micro-batch; micro-batch losses add up to the loss of their batch."""
 
+    def state(self) -> Saved:
+        """All that the next batches depend on, models of its own included: a checkpoint's part (see
+        :mod:`benchmark.checkpoint`)."""
+
+    def load_state(self, state: Saved) -> None:
+        """Go on from ``state``, in a new object made with the same arguments."""
+
 
 class Estimator(Protocol):
     """How the descent direction is found. Sees a loss and tensors, never a task."""
@@ -81,3 +89,9 @@ class Estimator(Protocol):
     def step(self, loss: Callable[[Batch], torch.Tensor], batch: Batch, progress: Progress) -> dict[str, float]:
         """Make one update; return figures for the log, a zeroth-order one ``difference`` = L₊ − L₋ among them.
         RunError if the loss is not finite."""
+
+    def state(self) -> Saved:
+        """All that the next updates depend on, apart from the parameters and what ``begin_iteration`` reads."""
+
+    def load_state(self, state: Saved) -> None:
+        """Go on from ``state``; within an iteration, ``begin_iteration`` was called for it before."""

@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from benchmark.errors import ConfigError, RunError
 from benchmark.sections import BUDGET_KINDS
@@ -109,9 +110,23 @@ class Meter:
         }
 
     def wall_seconds(self) -> float:
-        """Seconds since the meter was made."""
+        """Seconds since the meter was made, those of interrupted attempts included."""
         self._book()
         return self._since - self._start
+
+    def state(self) -> dict[str, Any]:
+        """Everything booked so far, for a checkpoint."""
+        return {"wall": self.wall_seconds(), "seconds": dict(self.seconds), "tokens": dict(self.tokens),
+                "completions": self.completions, "updates": self.updates}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on from an interrupted run's accounts; all that this meter has booked itself was spent on setting up."""
+        again = self.wall_seconds()
+        self.seconds = dict.fromkeys(LEDGERS, 0.0) | state["seconds"]
+        self.seconds["setup"] += again
+        self.tokens = dict.fromkeys(LEDGERS, 0.0) | state["tokens"]
+        self.completions, self.updates = state["completions"], state["updates"]
+        self._start -= state["wall"]
 
     def close(self) -> float:
         """Seconds since the meter was made, which the ledgers must add up to.

@@ -49,6 +49,9 @@ class Display:
             self._line(f"{self._clock()} start  {job.name}")
 
     def progress(self, job: Job, state: dict[str, Any]) -> None:
+        if "note" in state:  # what a reader of the log should know; not part of the table
+            self._line(f"{self._clock()} note   {job.name}  {state['note']}")
+            return
         self.states[job.name] |= state
 
     def ended(self, job: Job, outcome: dict[str, Any]) -> None:

@@ -19,3 +19,11 @@ class ModelError(BenchmarkError):
 
 class RunError(BenchmarkError):
     """A run that cannot go on (for example a loss that is not finite)."""
+
+
+class StorageError(BenchmarkError):
+    """A file that cannot be written (full disk, read-only folder, I/O error)."""
+
+
+class Busy(BenchmarkError):
+    """Another process is working on the same folder."""

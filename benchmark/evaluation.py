@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from benchmark.encoding import Sequences
+from benchmark.errors import BenchmarkError, RunError
 from benchmark.judge import GoldJudge, Judge
 from benchmark.metrics import compute
 from benchmark.models import Policy, RewardModel, State
@@ -70,13 +71,27 @@ class Evaluator:
         if self.baseline is None:
             metrics["win_rate"] = 0.5
         else:
-            wins = self.judge.prefer(bodies, texts, self.baseline[split].completions)
+            wins = self.prefer(bodies, texts, self.baseline[split].completions)
             metrics["win_rate"] = sum(wins) / len(wins)
         metrics |= {"kl": kl_to_reference(policy, sequences, decoding.temperature),
                     "length": lengths.float().mean().item(), "ended": ended.float().mean().item()}
         for name in self.prepared.adapter.metrics:
             metrics[name] = compute(name, texts, [row["reference"] for row in rows])
         return Evaluation(metrics, texts, scores.tolist())
+
+    def prefer(self, bodies: list[str], first: list[str], second: list[str]) -> list[float]:
+        """The judge's P(first preferred) for each prompt.
+
+        Raises:
+            RunError: the judge failed, however it did.
+        """
+        try:
+            return self.judge.prefer(bodies, first, second)
+        except (BenchmarkError, MemoryError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:
+            raise RunError(f"the judge ({type(self.judge).__name__}) failed: {type(error).__name__}: {error}. Repair "
+                           f"it; the same command goes on from the last checkpoint.") from error
 
 
 @torch.no_grad()

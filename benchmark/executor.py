@@ -1,7 +1,7 @@
 """Runs the grid: each job in a process of its own, several at a time, preparation before the runs that need it.
 
 A process per run keeps memory figures clean and lets the others go on when one is killed. The parent learns how a job
-fares from its pipe; a job whose parent is gone stops at its next report.
+fares from its pipe; a job whose parent is gone stops at once.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import multiprocessing
 import multiprocessing.connection
 import os
 import signal
+import threading
 import traceback
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -18,9 +19,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from benchmark.config import Config
-from benchmark.errors import BenchmarkError
+from benchmark.errors import BenchmarkError, Busy, StorageError
 from benchmark.plan import Run
 from benchmark.store import RunStore
+
+EXIT_ORPHAN = 3  # of a job whose command was killed
 
 
 class Interrupted(Exception):
@@ -46,7 +49,8 @@ class Preparation:
 
         data = read_tasks(self.config, [self.task])[self.task].data
         prepared = prepare(self.folder, self.config, self.task, data, self.seed,
-                           lambda stage, share: report({"stage": stage, "share": share}))
+                           lambda stage, share: report({"stage": stage, "share": share}),
+                           lambda text: report({"note": text}))
         return {"status": "done", "seconds": prepared.info["seconds"], "accuracy": prepared.info["reward_accuracy"]}
 
     def record_failure(self, kind: str, message: str, details: str) -> None:
@@ -70,13 +74,19 @@ class RunJob:
         return RunStore(self.out / self.run.name)
 
     def execute(self, report: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+        from benchmark.locks import locked
         from benchmark.preparation import Prepared
         from benchmark.runner import execute
 
-        return execute(self.run, Prepared(self.preparation, self.run.config, self.run.task), self.store, report)
+        with locked(self.store.folder):
+            if self.store.done:  # by another command, while this one waited
+                return self.store.summary()
+            prepared = Prepared(self.preparation, self.run.config, self.run.task)
+            return execute(self.run, prepared, self.store, report)
 
     def record_failure(self, kind: str, message: str, details: str) -> None:
-        with contextlib.suppress(OSError):  # a full disk may be why it failed; the terminal names the failure anyhow
+        # A full disk may be why it failed; the terminal names the failure anyhow.
+        with contextlib.suppress(OSError, StorageError):
             self.store.fail(kind, message, details)
 
 
@@ -125,6 +135,8 @@ def attempt(job: Job, report: Callable[[dict[str, Any]], None]) -> dict[str, Any
     import torch
     from transformers.utils import logging
 
+    from benchmark.failures import explain
+
     logging.disable_progress_bar()
     config = job.config if isinstance(job, Preparation) else job.run.config
     torch.set_num_threads(config.execution.threads)
@@ -138,13 +150,23 @@ def attempt(job: Job, report: Callable[[dict[str, Any]], None]) -> dict[str, Any
         raise
     except BrokenPipeError:
         raise
+    except Busy as error:  # what is in the folder is the other process's
+        return {"status": "failed", "message": str(error)}
     except Exception as error:  # whatever one run dies of must not stop the others
         expected = isinstance(error, BenchmarkError)
-        message = str(error) if expected else f"{type(error).__name__}: {error}"
+        kind, message = explain(error)
         frames = [] if expected else traceback.extract_tb(error.__traceback__)
         details = "\n".join(f"{Path(f.filename).name}:{f.lineno} {f.name}: {f.line}" for f in frames)
-        job.record_failure(type(error).__name__, message, details)
+        job.record_failure(kind, message, details)
         return {"status": "failed", "message": message}
+
+
+def _end_with_parent() -> None:
+    """End this process when the one that started it is gone, however that ended: a killed command leaves nobody behind
+    who would write into the folders of its successor."""
+    parent = multiprocessing.parent_process()
+    multiprocessing.connection.wait([parent.sentinel])
+    os._exit(EXIT_ORPHAN)
 
 
 def _child(job: Job, pipe: multiprocessing.connection.Connection) -> None:
@@ -152,6 +174,7 @@ def _child(job: Job, pipe: multiprocessing.connection.Connection) -> None:
     def stop(*_: Any) -> None:
         raise Interrupted
 
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, stop)
     try:

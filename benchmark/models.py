@@ -19,7 +19,7 @@ from benchmark.config import Adapter
 from benchmark.encoding import Encoder, Sequences
 from benchmark.errors import RunError
 from benchmark.generation import heeds_masks, sample
-from benchmark.packing import Packed
+from benchmark.packing import Packed, evaluating
 from benchmark.seeding import generator, global_seed
 
 State = dict[str, torch.Tensor]
@@ -96,9 +96,7 @@ class Adapted:
 
         Where several rows have the same prompt it is read once, by models for which that gives the same numbers.
         """
-        if not self._packs(sequences):
-            return self._hidden_plain(sequences)
-        return self._hidden_packed(sequences.packed)
+        return self._hidden_packed(sequences.packed) if self._packs(sequences) else self._hidden_plain(sequences)
 
     def _hidden_plain(self, sequences: Sequences) -> torch.Tensor:
         states = self.plain.base_model(input_ids=sequences.ids, attention_mask=sequences.mask,
@@ -123,9 +121,10 @@ class Adapted:
         prompt_of = sequences.packed.prompt_of
         row = int(prompt_of.bincount(minlength=1).argmax())
         two = sequences.select((prompt_of == row).nonzero().squeeze(1)[:2])
-        plain = self._hidden_plain(two)
+        with evaluating(self.model):
+            plain, packed = self._hidden_plain(two), self._hidden_packed(two.packed)
         real = torch.nn.functional.pad(two.completion_mask, (1, 0), value=1).unsqueeze(2)
-        apart = ((self._hidden_packed(two.packed) - plain) * real).abs().max()
+        apart = ((packed - plain) * real).abs().max()
         return bool(apart <= 1e-2 * plain.abs().max())
 
     @contextlib.contextmanager
@@ -243,8 +242,9 @@ class Policy(Adapted):
         """Some models scale or cap their logits: seen once, on one row."""
         if self._plain_head is None:
             row = sequences.select(slice(0, 1))
-            ours = self.plain.get_output_embeddings()(self.hidden(row)[:, :-1])
-            theirs = self._logits(row)
+            with evaluating(self.model):
+                ours = self.plain.get_output_embeddings()(self.hidden(row)[:, :-1])
+                theirs = self._logits(row)
             self._plain_head = bool((ours - theirs).abs().max() <= 1e-2 * theirs.abs().max())
         return self._plain_head
 

@@ -7,6 +7,8 @@ hidden state is what it is in the plain layout, to rounding.
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -76,3 +78,15 @@ def _visible(seen: torch.Tensor, prompt: int, slots: int, width: int) -> torch.T
     column = torch.arange(len(owner), device=device)
     allowed = (column <= column.unsqueeze(1)) & ((owner == -1) | (owner == owner.unsqueeze(1)))
     return (allowed & seen.unsqueeze(1)).unsqueeze(1)
+
+
+@contextlib.contextmanager
+def evaluating(model: torch.nn.Module) -> Iterator[None]:
+    """Inside, no layer drops anything out: what a model is found to be must not depend on random draws, nor use up any
+    that training would have had."""
+    training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(training)

@@ -12,6 +12,7 @@ from baselines.registry import get_method
 from benchmark.budget import Budget
 from benchmark.config import SECTIONS, Config
 from benchmark.errors import BenchmarkError, ConfigError
+from benchmark.sections import WITHOUT_EFFECT
 
 PROTOCOL = "1.1"  # results of different protocol versions are never put in one table
 
@@ -49,10 +50,10 @@ class Run:
 
     @property
     def hash(self) -> str:
-        """First 8 hexadecimal digits of the sha256 of all that can change the result: worker count and what is kept are
-        not in it."""
+        """First 8 hexadecimal digits of the sha256 of all that can change the result: worker count, what is kept
+        and how often checkpoints are made are not in it."""
         values = self.resolved()
-        values["execution"] = {k: v for k, v in values["execution"].items() if k not in ("workers", "keep")}
+        values["execution"] = {k: v for k, v in values["execution"].items() if k not in WITHOUT_EFFECT}
         values.pop("profile")
         parts = {"config": values, "task": self.task, "method": self.method, "seed": self.seed,
                  "version": get_method(self.method).version, "protocol": PROTOCOL, **self.versions}

@@ -1,16 +1,14 @@
 """What all methods of a (task, model, seed) share: tokenizer, π₀ by SFT, reward model r₀, judge, prompts and pairs.
 
 Built once, kept in a cache folder that is named by a hash of everything that can change its content, and renamed into
-place only when whole.
+place only when whole. Until then finished stages and checkpoints lie in a folder beside it, for the next attempt.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -20,9 +18,11 @@ from typing import Any
 import torch
 
 from benchmark.budget import Meter
+from benchmark.checkpoint import Periodic
 from benchmark.config import Config
 from benchmark.encoding import Encoder
-from benchmark.errors import DataError
+from benchmark.errors import BenchmarkError, DataError, StorageError
+from benchmark.files import write_json
 from benchmark.judge import GoldJudge, Judge, LLMJudge, RewardModelJudge
 from benchmark.loading import (
     device_of,
@@ -36,8 +36,9 @@ from benchmark.loading import (
     tokenizer_texts,
     train_tokenizer,
 )
+from benchmark.locks import locked
 from benchmark.models import Adapted, Policy, RewardModel, add_adapter
-from benchmark.store import write_json
+from benchmark.stages import Stages
 from benchmark.training import Pair, Scored, accuracy, step_count, train_reward, train_sft
 
 VERSION = "2"  # part of the cache key: raise it when a preparation would come out different
@@ -48,9 +49,12 @@ def preparation_key(config: Config, task: str, seed: int, versions: dict[str, st
     """Hash of all that changes a preparation; ``versions`` holds the task's version and data revision."""
     values = config.as_dict()
     parts = {name: values[name] for name in ("data", "model", "adapter", "decoding", "sft", "reward_model", "judge")}
-    parts |= {"execution": {k: v for k, v in values["execution"].items() if k != "workers"},
+    unseen = ("workers", "checkpoint_seconds")
+    parts |= {"execution": {k: v for k, v in values["execution"].items() if k not in unseen},
               "prompts": (config.evaluation.validation_prompts, config.evaluation.test_prompts),
               "task": task, "seed": seed, "preparation": VERSION, "torch": torch.__version__, **versions}
+    if config.adapter.dropout:  # its stream once was the process's own; what has none is as it was
+        parts["dropout"] = "a stream of its own"
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -136,55 +140,67 @@ def judge_kind(config: Config, has_gold: bool) -> str:
     return config.judge.kind
 
 
-def prepare(folder: Path, config: Config, task: str, data: Any, seed: int, report: Report) -> Prepared:
-    """Build the preparation in ``folder``.
+def prepare(folder: Path, config: Config, task: str, data: Any, seed: int, report: Report,
+            note: Callable[[str], None] = lambda text: None) -> Prepared:
+    """Build the preparation in ``folder``, unless it is there; what an interrupted attempt got done is kept.
 
     Args:
         data: the task's :class:`tasks.examples.TaskData`.
         report: told the stage and the share of it that is done.
+        note: told what of an earlier attempt is taken up or damaged.
 
     Raises:
         BenchmarkError: the model cannot be loaded, too few rows, or a loss that is not finite.
     """
-    # A name of its own: two commands may prepare the same thing at the same time; the first to finish wins.
-    part = folder.with_name(f"{folder.name}.{os.getpid()}.part")
-    part.mkdir(parents=True)
-    try:
-        _build(part, config, task, data, seed, report, folder.name.rsplit("__", 1)[-1])
-        if not (folder / "preparation.json").is_file():
-            shutil.rmtree(folder, ignore_errors=True)
-            part.rename(folder)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+    part = folder.with_name(f"{folder.name}.part")
+    with locked(folder, float("inf"), lambda: report("waiting for another command", 0.0)):
+        if (folder / "preparation.json").is_file():
+            return Prepared(folder, config, task)
+        try:
+            stages = Stages(part, config.execution.checkpoint_seconds, note)
+            _build(part, config, task, data, seed, report, folder.name.rsplit("__", 1)[-1], stages)
+        except StorageError:
+            raise
+        except BenchmarkError:  # it would fail again
+            shutil.rmtree(part, ignore_errors=True)
+            raise
+        stages.finish(folder)
     return Prepared(folder, config, task)
 
 
-def _build(part: Path, config: Config, task: str, data: Any, seed: int, report: Report, key: str) -> None:
+def _build(part: Path, config: Config, task: str, data: Any, seed: int, report: Report, key: str,
+           stages: Stages) -> None:
+    from transformers import AutoTokenizer
+
     from tasks import get_task
 
-    started = time.monotonic()
     adapter, device = get_task(task), device_of(config.execution)
     kind = judge_kind(config, data.gold is not None)
-    report("tokenizer", 0.0)
-    if config.model.path:
-        tokenizer = load_tokenizer(config.model)
-        model = load_causal_lm(config.model.path, config.model, getattr(torch, config.model.dtype))
-    else:
-        tokenizer = train_tokenizer(tokenizer_texts(data.demonstrations, adapter.cue), config.model.vocabulary)
-        limit = config.decoding.max_prompt_tokens + config.decoding.max_new_tokens
-        model = tiny_llama(config.model, tokenizer, limit, seed)
-    tokenizer.save_pretrained(part / "tokenizer")
+
+    def tokenize(_: Periodic) -> dict[str, Any]:
+        report("tokenizer", 0.0)
+        made = load_tokenizer(config.model) if config.model.path else train_tokenizer(
+            tokenizer_texts(data.demonstrations, adapter.cue), config.model.vocabulary)
+        made.save_pretrained(part / "tokenizer")
+        return {}
+
+    stages.run("tokenizer", ["tokenizer"], tokenize)
+    tokenizer = AutoTokenizer.from_pretrained(part / "tokenizer")
     encoder = Encoder(tokenizer, adapter.cue, adapter.truncation, config.decoding)
     rows = Rows.of(data, encoder, config)
+    context = part, encoder, rows, config, seed, device
 
-    model, sft_loss = _sft(model, encoder, rows, config, seed, device, lambda done: report("SFT", done))
-    size = parameter_count(model)
-    model.save_pretrained(part / "policy")
-    del model
-    reward_info = _reward(part, encoder, rows, config, seed, device, lambda done: report("reward model", done))
+    sft_info = stages.run("SFT", ["policy"], lambda saving: _sft(
+        *context, lambda done: report("SFT", done), saving))
+    reward_info = stages.run("reward model", ["reward"], lambda saving: _reward(
+        *context, lambda done: report("reward model", done), saving))
     judge_info: dict[str, Any] = {"kind": kind}
     if kind == "reward_model":
-        judge_info |= _judge(part, encoder, rows, config, seed, device, lambda done: report("judge", done))
+        if not config.model.path:
+            stages.run("judge language", ["stages/judge"], lambda saving: _judge_language(
+                *context, lambda done: report("judge", done / 2), saving))
+        judge_info |= stages.run("judge", ["judge"], lambda saving: _judge(
+            *context, lambda done: report("judge", 0.5 + done / 2), saving))
     write_json(part / "data.json", {"prompts": rows.prompts, "pairs": rows.train_pairs})
     write_json(part / "preparation.json", {
         "task": task, "seed": seed, "key": key, "model": Path(config.model.path).name,
@@ -192,9 +208,9 @@ def _build(part: Path, config: Config, task: str, data: Any, seed: int, report: 
         "revision": data.revision,
         "rows": {"read": data.rows.read, "used": data.rows.used, "rejected": dict(data.rows.rejected)},
         "prompts": {split: len(prompts) for split, prompts in rows.prompts.items()}, "pairs": len(rows.train_pairs),
-        "long_prompts": rows.long, "parameters": size, "sft_loss": sft_loss, "judge": judge_info,
+        "long_prompts": rows.long, **sft_info, "judge": judge_info,
         "special_tokens": {"bos": tokenizer.bos_token_id, "eos": encoder.eos, "pad": encoder.pad}, **reward_info,
-        "seconds": time.monotonic() - started,
+        "seconds": stages.spent,
     })
     report("evaluation of the start", 0.0)
     evaluate_start(part, config, task, seed)
@@ -252,10 +268,14 @@ class Rows:
         return rows
 
 
-def _sft(model: torch.nn.Module, encoder: Encoder, rows: Rows, config: Config, seed: object, device: torch.device,
-         report: Callable[[float], None]) -> tuple[torch.nn.Module, float]:
-    """Return the model after SFT (adapters merged) and its final loss in nats per token."""
+def _sft(part: Path, encoder: Encoder, rows: Rows, config: Config, seed: object, device: torch.device,
+         report: Callable[[float], None], saving: Periodic) -> dict[str, float]:
+    """Train π₀ and save it (adapters merged); return its size and its final loss in nats per token."""
     settings = config.sft
+    if config.model.path:
+        model = load_causal_lm(config.model.path, config.model, getattr(torch, config.model.dtype))
+    else:
+        model = tiny_llama(config.model, encoder.tokenizer, longest(config), seed)
     lora = settings.parameters == "lora" and config.adapter.rank > 0
     if lora:
         model = add_adapter(model, config.adapter, config.adapter.dropout, "sft", seed)
@@ -263,13 +283,20 @@ def _sft(model: torch.nn.Module, encoder: Encoder, rows: Rows, config: Config, s
     model.train()
     steps = step_count(settings, len(rows.demonstrations))
     loss = train_sft(policy, rows.demonstrations, steps, settings.batch, settings.lr, config.execution.backward_batch,
-                     seed, report)
+                     seed, report, saving)
     model.eval()
-    return (model.merge_and_unload() if lora else model), loss
+    model = model.merge_and_unload() if lora else model
+    model.save_pretrained(part / "policy")
+    return {"sft_loss": loss, "parameters": parameter_count(model)}
+
+
+def longest(config: Config) -> int:
+    """Positions of a tiny model (tokens)."""
+    return config.decoding.max_prompt_tokens + config.decoding.max_new_tokens
 
 
 def _reward(part: Path, encoder: Encoder, rows: Rows, config: Config, seed: object, device: torch.device,
-            report: Callable[[float], None]) -> dict[str, float]:
+            report: Callable[[float], None], saving: Periodic) -> dict[str, float]:
     """Train r₀ from π₀'s weights and save it (adapters merged); return its loss and accuracy on held-out pairs."""
     settings = config.reward_model
     model = load_scalar_model(part / "policy", config.model, getattr(torch, config.model.dtype), seed)
@@ -281,7 +308,7 @@ def _reward(part: Path, encoder: Encoder, rows: Rows, config: Config, seed: obje
     model.train()
     steps = step_count(settings, len(rows.train_pairs))
     loss = train_reward(reward, rows.train_pairs, rows.scored, steps, settings.batch, settings.lr,
-                        settings.score_weight, config.execution.backward_batch, seed, report)
+                        settings.score_weight, config.execution.backward_batch, seed, report, saving)
     model.eval()
     info = {"reward_loss": loss, "reward_accuracy": accuracy(reward, rows.held_out_pairs),
             "held_out_pairs": len(rows.held_out_pairs)}
@@ -289,28 +316,29 @@ def _reward(part: Path, encoder: Encoder, rows: Rows, config: Config, seed: obje
     return info
 
 
+def _judge_language(part: Path, encoder: Encoder, rows: Rows, config: Config, seed: object, device: torch.device,
+                    report: Callable[[float], None], saving: Periodic) -> dict[str, float]:
+    """Train the wider Llama that the judge of tiny models starts from; return its final loss in nats per token."""
+    model = tiny_llama(config.model, encoder.tokenizer, longest(config), ("judge", seed), config.judge.scale)
+    policy = Policy(model.to(device), encoder, Meter(), config.execution.forward_batch)
+    loss = train_sft(policy, rows.demonstrations, config.judge.steps, config.sft.batch, config.sft.lr,
+                     config.execution.backward_batch, ("judge", seed), report, saving)
+    model.save_pretrained(part / "stages" / "judge")
+    return {"loss": loss}
+
+
 def _judge(part: Path, encoder: Encoder, rows: Rows, config: Config, seed: object, device: torch.device,
-           report: Callable[[float], None]) -> dict[str, float]:
+           report: Callable[[float], None], saving: Periodic) -> dict[str, float]:
     """Train and save the judging reward model on all preference data, held-out pairs included.
 
     At tiny size it is a wider Llama of its own, trained on language first; with ``model.path`` it starts from π₀.
     """
-    steps = config.judge.steps
-    if config.model.path:
-        start = part / "policy"
-    else:
-        limit = config.decoding.max_prompt_tokens + config.decoding.max_new_tokens
-        model = tiny_llama(config.model, encoder.tokenizer, limit, ("judge", seed), config.judge.scale).to(device)
-        policy = Policy(model, encoder, Meter(), config.execution.forward_batch)
-        train_sft(policy, rows.demonstrations, steps, config.sft.batch, config.sft.lr, config.execution.backward_batch,
-                  ("judge", seed), lambda done: report(done / 2))
-        start = part / "judge"
-        model.save_pretrained(start)
+    start = part / "policy" if config.model.path else part / "stages" / "judge"
     model = load_scalar_model(start, config.model, torch.float32, ("judge", seed)).to(device)
     judge = RewardModel(model, encoder, Meter(), config.execution.forward_batch)
     pairs = rows.train_pairs + rows.held_out_pairs
-    loss = train_reward(judge, pairs, rows.scored, steps, config.reward_model.batch, config.reward_model.lr,
-                        config.reward_model.score_weight, config.execution.backward_batch, ("judge", seed),
-                        lambda done: report(0.5 + done / 2))
+    loss = train_reward(judge, pairs, rows.scored, config.judge.steps, config.reward_model.batch,
+                        config.reward_model.lr, config.reward_model.score_weight, config.execution.backward_batch,
+                        ("judge", seed), report, saving)
     model.save_pretrained(part / "judge")
     return {"loss": loss, "accuracy_seen": accuracy(judge, rows.held_out_pairs)}

@@ -24,6 +24,13 @@ class PromptStream:
     def __init__(self, bodies: list[str], encoder: Encoder, *seed: object):
         self.bodies, self._encoder, self._order = bodies, encoder, ShuffledPasses(len(bodies), *seed)
 
+    def state(self) -> int:
+        """Prompts taken so far."""
+        return self._order.cursor
+
+    def load_state(self, state: int) -> None:
+        self._order.cursor = state
+
     def take(self, count: int) -> tuple[list[str], list[list[int]]]:
         """The next ``count`` prompts: bodies and token ids."""
         bodies = [self.bodies[index] for index in self._order.take(count)]
@@ -55,6 +62,13 @@ class Sampler:
     def __init__(self, policy: Policy, reward: RewardModel, prompts: PromptStream, temperature: float, *seed: object):
         self.policy, self.reward, self.prompts = policy, reward, prompts
         self.temperature, self._seed, self._calls = temperature, seed, 0
+
+    def state(self) -> dict[str, int]:
+        return {"prompts": self.prompts.state(), "calls": self._calls}
+
+    def load_state(self, state: dict[str, int]) -> None:
+        self.prompts.load_state(state["prompts"])
+        self._calls = state["calls"]
 
     def rollout(self, sequences: int, k: int, reference_temperature: float | None = None) -> Rollout:
         """Sample ``sequences // k`` prompts × k completions, score them and compare them with π₀.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,8 @@ from baselines.estimators.health import Health, noise_floor
 from baselines.registry import get_method
 from benchmark import provenance
 from benchmark.budget import Meter, PeakMemory
+from benchmark.checkpoint import State as Saved
+from benchmark.checkpoint import load_model_state, model_state
 from benchmark.errors import RunError
 from benchmark.evaluation import Evaluation, Evaluator, load_baseline
 from benchmark.models import State
@@ -77,6 +80,8 @@ class Execution:
         self.evaluated = 0  # evaluation points passed, of config.evaluation.points
         self.latest: Evaluation = self.baseline["validation"]
         self.final: Evaluation = self.baseline["test"]
+        self.resumed: list[int] = []  # updates after which interrupted attempts were taken up again
+        self._saved_at = 0.0  # wall seconds at the last checkpoint
 
     def _prompts(self, stream: str) -> PromptStream:
         bodies = [prompt["text"] for prompt in self.prepared.data["prompts"]["train"]]
@@ -94,33 +99,86 @@ class Execution:
         method = get_method(run.method)
         return method.classes()[0](context, method.hyperparameters(config.methods)[0])
 
-    def execute(self) -> dict[str, Any]:
-        """Spend the budget; return the summary (not yet written)."""
+    def execute(self, saved: Saved | None = None) -> dict[str, Any]:
+        """Spend the budget; return the summary (not yet written).
+
+        Args:
+            saved: the checkpoint to go on from; the store's files are as they were then.
+        """
         loop = self.run.config.loop
-        self.memory.start()
-        self.peaks["loaded"] = self.memory.now()
-        self._record("validation", 0.0, self.baseline["validation"], 0)
-        self._record("test", 0.0, self.baseline["test"], 0)
-        self._save(0)
+        first, begun = self._load(saved) if saved else self._begin()
         status, warnings = "done", []
         try:
-            for iteration in range(loop.iterations):
-                self._optimise(iteration)
+            for iteration in range(first, loop.iterations):
+                self._optimise(iteration, begun and iteration == first)
                 if loop.refine_pairs:
                     with self.meter.ledger("refine"):
                         self._refine(iteration)
                 self._save(iteration + 1)
+                self._checkpoint(iteration + 1, begun=False)
         except RunError as error:
             if not str(error).startswith("diverged"):
                 raise
             status, warnings = "diverged", [str(error)]
         return self._summary(status, [*dict.fromkeys(self.estimator.warnings), *self.health.warnings(), *warnings])
 
-    def _optimise(self, iteration: int) -> None:
-        """Policy optimisation until this iteration's slice of the budget is spent."""
+    def _begin(self) -> tuple[int, bool]:
+        self.memory.start()
+        self.peaks["loaded"] = self.memory.now()
+        self._record("validation", 0.0, self.baseline["validation"], 0)
+        self._record("test", 0.0, self.baseline["test"], 0)
+        self._save(0)
+        return 0, False
+
+    def _checkpoint(self, iteration: int, begun: bool) -> None:
+        """Keep all that the rest of the run depends on.
+
+        Args:
+            iteration: the next one to work on.
+            begun: whether its first update has been made.
+        """
+        with self.meter.ledger("log"):
+            self.store.checkpoint({
+                "iteration": iteration, "begun": begun, "policy": model_state(self.policy),
+                "reward": model_state(self.reward), "objective": self.objective.state(),
+                "estimator": self.estimator.state(), "refinement": self.refinement_prompts.state(),
+                "evaluated": self.evaluated, "latest": vars(self.latest), "final": vars(self.final),
+                "peaks": self.peaks, "resumed": self.resumed, "meter": self.meter.state()})
+        self._saved_at = self.meter.wall_seconds()
+
+    def _checkpoint_if_due(self, iteration: int) -> None:
+        if self.meter.wall_seconds() - self._saved_at >= self.run.config.execution.checkpoint_seconds:
+            self._note_peak()  # what a checkpoint needs for a moment is not the method's
+            self._checkpoint(iteration, begun=True)
+            self.memory.start()
+
+    def _load(self, saved: Saved) -> tuple[int, bool]:
+        """Take up a checkpoint; return its iteration, and whether that was begun."""
+        iteration, begun = saved["iteration"], saved["begun"]
+        load_model_state(self.policy, saved["policy"])
+        load_model_state(self.reward, saved["reward"])
+        self.objective.load_state(saved["objective"])
+        if begun:
+            self.estimator.begin_iteration(iteration, self.store)
+        self.estimator.load_state(saved["estimator"])
+        self.refinement_prompts.load_state(saved["refinement"])
+        self.evaluated, self.peaks = saved["evaluated"], saved["peaks"]
+        self.latest, self.final = Evaluation(**saved["latest"]), Evaluation(**saved["final"])
+        for row in self.store.rows("updates.jsonl"):
+            if "difference" in row:
+                self.health.note(row["iteration"], row)
+                self.noise.setdefault(row["iteration"], row["noise_floor"])
+        self.meter.load_state(saved["meter"])
+        self._saved_at = self.meter.wall_seconds()
+        self.resumed = [*saved["resumed"], self.meter.updates]
+        return iteration, begun
+
+    def _optimise(self, iteration: int, begun: bool) -> None:
+        """Policy optimisation until this iteration's slice of the budget is spent. ``begun``: part of it is."""
         if self.slice.over(iteration):  # one update may overshoot more than a whole slice of a small budget
             return
-        self.estimator.begin_iteration(iteration, self.store)
+        if not begun:
+            self.estimator.begin_iteration(iteration, self.store)
         self.memory.start()
         while not self.slice.over(iteration):
             with self.meter.ledger("rollout"):
@@ -136,6 +194,7 @@ class Execution:
                 self._evaluate_if_due(iteration)
                 if self.slice.over(iteration):
                     break
+            self._checkpoint_if_due(iteration)
         self._note_peak()
 
     def _noise_floor(self, iteration: int, batch: Batch) -> float:
@@ -169,12 +228,14 @@ class Execution:
         self.memory.start()
 
     def _record(self, split: str, fraction: float, evaluation: Evaluation, iteration: int) -> None:
+        finite("the evaluation's", evaluation.metrics)
         with self.meter.ledger("log"):
             self.store.append("curve.jsonl", {
                 "split": split, "fraction": fraction, "update": self.meter.updates, "iteration": iteration,
                 "spent": self.meter.spent(), "ledgers": dict(self.meter.seconds), "metrics": evaluation.metrics})
 
     def _log_update(self, iteration: int, figures: dict[str, float]) -> None:
+        finite("the update's", figures)
         with self.meter.ledger("log"):
             spent = self.meter.spent()
             self.store.append("updates.jsonl", {"update": self.meter.updates, "iteration": iteration, **figures,
@@ -191,7 +252,7 @@ class Execution:
             sampled, _ = self.policy.generate(prompts, config.decoding.temperature, "refinement", self.run.seed,
                                               iteration, side)
             texts.append(self.prepared.encoder.texts(sampled))
-        preferences = self.evaluator.judge.prefer(bodies, *texts)
+        preferences = self.evaluator.prefer(bodies, *texts)
         before = self.reward.state()
         refine_reward(self.reward, list(zip(bodies, *texts, strict=True)), preferences, loop,
                       config.execution.backward_batch, (self.run.seed, iteration))
@@ -218,6 +279,7 @@ class Execution:
             "wall_seconds": self.meter.close(), "ledgers": dict(self.meter.seconds),
             "ledger_tokens": dict(self.meter.tokens), "peak_memory_mib": self.peaks, "health": self.health.summary(),
             "warnings": warnings,
+            "resumed": {"count": len(self.resumed), "after_updates": self.resumed},
         }
 
     def _save_samples(self) -> None:
@@ -229,8 +291,16 @@ class Execution:
                 "completion": self.final.completions[index], "reward": self.final.rewards[index]})
 
 
+def finite(what: str, figures: dict[str, float]) -> None:
+    """RunError if a figure is not a finite number."""
+    wrong = [f"{name} is {value}" for name, value in figures.items() if not math.isfinite(value)]
+    if wrong:
+        raise RunError(f"diverged: {what} {', '.join(wrong)}. Lower the learning rate.")
+
+
 def execute(run: Run, prepared: Prepared, store: RunStore, report: Report) -> dict[str, Any]:
-    """Execute ``run`` into ``store``; return its summary, which is on disk by then."""
+    """Execute ``run`` into ``store``, from its last checkpoint if it has one; return its summary, which is on disk by
+    then."""
     info = prepared.info
     environment = provenance.environment(str(prepared.device), run.config.execution.threads,
                                          run.config.execution.workers)
@@ -241,9 +311,10 @@ def execute(run: Run, prepared: Prepared, store: RunStore, report: Report) -> di
         "preparation": {key: info[key] for key in ("key", "sft_loss", "reward_loss", "reward_accuracy",
                                                    "held_out_pairs", "judge", "seconds")},
     }
-    store.start({"run": run.identity(), "config": run.resolved()}, environment)
-    summary = {**Execution(run, prepared, store, report).execute(), "adapters": store.digests()}
-    store.finish(summary)
-    if run.config.execution.keep == "curves":
-        store.reduce()
+    saved = store.begin({"run": run.identity(), "config": run.resolved()}, environment,
+                        lambda text: report({"note": text}))
+    if saved:
+        report({"note": f"goes on after update {saved['meter']['updates']}"})
+    summary = {**Execution(run, prepared, store, report).execute(saved), "adapters": store.digests()}
+    store.finish(summary, run.config.execution.keep)
     return summary

@@ -125,6 +125,7 @@ class Execution:
     backward_batch: int = option(64, "sequences per backward pass; gradients are accumulated", minimum=2)
     keep: str = option("all", "what a finished run keeps: all, or curves = no adapters (their hashes stay in the "
                               "summary) and no log of updates", ("all", "curves"))
+    checkpoint_seconds: float = option(60.0, "seconds between two checkpoints; 0 = after every batch", minimum=0)
 
 
 SECTIONS: dict[str, type] = {
@@ -132,3 +133,5 @@ SECTIONS: dict[str, type] = {
     "reward_model": RewardTraining, "judge": Judge, "budget": Budget, "loop": Loop, "evaluation": Evaluation,
     "execution": Execution,
 }
+
+WITHOUT_EFFECT = ("workers", "keep", "checkpoint_seconds")  # fields of execution that cannot change a result

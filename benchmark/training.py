@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 
 import torch
 from torch.nn.functional import logsigmoid
 
+from benchmark.checkpoint import Periodic, load_optimizer_state, optimizer_state
 from benchmark.config import SFT, Loop, RewardTraining
 from benchmark.errors import RunError
 from benchmark.models import Policy, RewardModel, chunks
-from benchmark.seeding import ShuffledPasses
+from benchmark.seeding import ShuffledPasses, global_seed
 
 Pair = tuple[str, str, str]  # prompt body, completion A, completion B
 Scored = tuple[str, str, float]  # prompt body, completion, score
@@ -24,7 +26,8 @@ def batches(length: int, size: int, steps: int, *seed: object) -> list[list[int]
 
 
 def fit(parameters: list[torch.nn.Parameter], steps: int, lr: float, losses: Callable[[int], Iterator[torch.Tensor]],
-        stage: str, cosine: bool = True, report: Callable[[float], None] = lambda done: None) -> float:
+        stage: str, cosine: bool = True, report: Callable[[float], None] = lambda done: None,
+        seed: object = None, saving: Periodic | None = None) -> float:
     """Minimise by AdamW, gradient norm clipped at 1.
 
     Args:
@@ -32,6 +35,8 @@ def fit(parameters: list[torch.nn.Parameter], steps: int, lr: float, losses: Cal
         cosine: 10 % linear warm-up then cosine to zero; False = linear to zero.
         stage: what is trained, for the error message.
         report: told the share done after every step.
+        seed: names of the random stream of dropout; None where there is no dropout.
+        saving: takes checkpoints between steps; a training that finds one there goes on from it.
 
     Returns:
         The mean loss of the last tenth of the steps.
@@ -41,23 +46,37 @@ def fit(parameters: list[torch.nn.Parameter], steps: int, lr: float, losses: Cal
     """
     optimizer = torch.optim.AdamW(parameters, lr=lr, weight_decay=0.0)
     warmup = max(1, steps // 10)
-    history = []
-    for step in range(steps):
+    first, history = 0, []
+    if saving and (saved := saving.load()):
+        first, history = saved["step"], saved["history"]
+        load_optimizer_state(optimizer, saved["optimizer"])
+        with torch.no_grad():
+            for parameter, value in zip(parameters, saved["parameters"], strict=True):
+                parameter.copy_(value)
+
+    def state() -> dict:
+        return {"step": step + 1, "history": history, "parameters": parameters,
+                "optimizer": optimizer_state(optimizer)}
+
+    for step in range(first, steps):
         warm, decay = (step + 1) / warmup, 0.5 * (1 + math.cos(math.pi * step / steps))
         scale = min(warm, decay) if cosine else 1 - step / steps
         for group in optimizer.param_groups:
             group["lr"] = lr * scale
         optimizer.zero_grad(set_to_none=True)
         total = 0.0
-        for value in losses(step):
-            value.backward()
-            total += value.item()
+        with nullcontext() if seed is None else global_seed("dropout", stage, seed, step):
+            for value in losses(step):
+                value.backward()
+                total += value.item()
         if not math.isfinite(total):
             raise RunError(f"{stage}: the loss is {total} at step {step}. Lower its learning rate ({lr:g}).")
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
         history.append(total)
         report((step + 1) / steps)
+        if saving:
+            saving.offer(state)
     tail = history[-max(1, steps // 10) :]
     return sum(tail) / len(tail)
 
@@ -68,7 +87,8 @@ def step_count(settings: SFT | RewardTraining, rows: int) -> int:
 
 
 def train_sft(policy: Policy, examples: Sequence[tuple[str, str]], steps: int, batch: int, lr: float, micro_batch: int,
-              seed: object, report: Callable[[float], None] = lambda done: None) -> float:
+              seed: object, report: Callable[[float], None] = lambda done: None,
+              saving: Periodic | None = None) -> float:
     """Supervised fine-tuning on (prompt body, completion); loss on the completion and its EOS only (nats per token)."""
     encoder = policy.encoder
     rows = [(encoder.prompt(prompt), encoder.completion(text)) for prompt, text in examples]
@@ -81,7 +101,7 @@ def train_sft(policy: Policy, examples: Sequence[tuple[str, str]], steps: int, b
             sequences = encoder.pad_rows([p for p, _ in chosen], [c for _, c in chosen], policy.device)
             yield -policy.logprobs(sequences).sum() / tokens
 
-    return fit(_trainable(policy), steps, lr, losses, "SFT", report=report)
+    return fit(_trainable(policy), steps, lr, losses, "SFT", report=report, seed=seed, saving=saving)
 
 
 def bradley_terry(margin: torch.Tensor, preference: torch.Tensor | float = 1.0) -> torch.Tensor:
@@ -91,7 +111,7 @@ def bradley_terry(margin: torch.Tensor, preference: torch.Tensor | float = 1.0) 
 
 def train_reward(model: RewardModel, pairs: Sequence[Pair], scored: Sequence[Scored], steps: int, batch: int, lr: float,
                  score_weight: float, micro_batch: int, seed: object,
-                 report: Callable[[float], None] = lambda done: None) -> float:
+                 report: Callable[[float], None] = lambda done: None, saving: Periodic | None = None) -> float:
     """Train r on preferred-first pairs (Bradley–Terry) and, where there are any, on scores (squared error)."""
     plan = batches(len(pairs), batch, steps, "reward", seed)
     use_scores = bool(scored) and score_weight > 0
@@ -106,7 +126,7 @@ def train_reward(model: RewardModel, pairs: Sequence[Pair], scored: Sequence[Sco
             target = torch.tensor([s for *_, s in rows], device=predicted.device)
             yield score_weight * (predicted - target).square().sum() / batch
 
-    return fit(_trainable(model), steps, lr, losses, "reward model", report=report)
+    return fit(_trainable(model), steps, lr, losses, "reward model", report=report, seed=seed, saving=saving)
 
 
 def refine_reward(model: RewardModel, pairs: Sequence[Pair], preferences: Sequence[float], loop: Loop,

@@ -8,6 +8,7 @@ import torch
 
 from baselines import hyperparameters as hp
 from baselines.context import History, Progress
+from benchmark.checkpoint import State, load_optimizer_state, optimizer_state
 from benchmark.errors import RunError
 from benchmark.rollout import Batch
 
@@ -40,6 +41,12 @@ class Backpropagation:
     def begin_iteration(self, iteration: int, history: History) -> None:
         if iteration and self.settings.schedule == "linear_iteration":
             self._new_optimizer()
+
+    def state(self) -> State:
+        return {"optimizer": optimizer_state(self.optimizer)}
+
+    def load_state(self, state: State) -> None:
+        load_optimizer_state(self.optimizer, state["optimizer"])
 
     def step(self, loss: Callable[[Batch], torch.Tensor], batch: Batch, progress: Progress) -> dict[str, float]:
         self.optimizer.zero_grad(set_to_none=True)

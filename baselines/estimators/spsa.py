@@ -13,6 +13,7 @@ from baselines.context import History, Progress
 from baselines.estimators.backpropagation import scheduled
 from baselines.estimators.health import Arrival
 from baselines.estimators.perturbation import Perturbed
+from benchmark.checkpoint import State
 from benchmark.errors import RunError
 from benchmark.rollout import Batch
 from benchmark.seeding import derive_seed, standard_normal
@@ -44,6 +45,12 @@ class SPSA:
 
     def begin_iteration(self, iteration: int, history: History) -> None:
         """Nothing to prepare: z does not depend on what happened before."""
+
+    def state(self) -> State:
+        return {"updates": self.updates, "warnings": self.warnings}
+
+    def load_state(self, state: State) -> None:
+        self.updates, self.warnings = state["updates"], state["warnings"]
 
     def direction(self, name: str, noise: torch.Tensor, progress: Progress) -> torch.Tensor:
         """z for one tensor, from noise e ~ N(0, I) of its shape."""

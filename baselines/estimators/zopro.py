@@ -19,6 +19,7 @@ from baselines import hyperparameters as hp
 from baselines.context import History, Progress
 from baselines.estimators.backpropagation import Backpropagation
 from baselines.estimators.spsa import SPSA
+from benchmark.checkpoint import State as Saved
 from benchmark.errors import RunError
 from benchmark.models import State
 from benchmark.rollout import Batch
@@ -105,6 +106,17 @@ class ZOPrO(SPSA):
         if not self.warnings:
             self.warnings.append(f"no longer moves: the policy's update of iteration {iteration} is exactly zero, and "
                                  f"so is every later perturbation")
+
+    def state(self) -> Saved:
+        warm_start = self.warm_start.state() if self.warm_start else None
+        return {**super().state(), "first_update": self.first_update, "warm_start": warm_start}
+
+    def load_state(self, state: Saved) -> None:
+        """Updates of policy and reward model are not in it: ``begin_iteration`` has read them anew."""
+        super().load_state(state)
+        self.first_update = state["first_update"]
+        if self.warm_start and state["warm_start"]:
+            self.warm_start.load_state(state["warm_start"])
 
     def _on_device(self, update: State) -> State:
         return {name: update[name].to(p.device, p.dtype) for name, p in self.parameters.items()}

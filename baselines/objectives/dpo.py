@@ -7,6 +7,7 @@ import torch
 from baselines import hyperparameters as hp
 from baselines.context import Context
 from baselines.objectives.preference_losses import preference_loss
+from benchmark.checkpoint import State
 from benchmark.encoding import Sequences
 from benchmark.models import Policy, join
 from benchmark.rollout import Batch
@@ -58,6 +59,15 @@ class DPO:
             values = policy.logprobs_chunked(both).sum(1).chunk(2)
         self._reference |= dict(zip([rows[place] for place in new],
                                     zip(*(v.tolist() for v in values), strict=True), strict=True))
+
+    def state(self) -> State:
+        """Where the passes stand, and the reference log-probabilities: a row of chosen and rejected for each pair."""
+        return {"pairs": self._order.cursor, "known": torch.tensor(list(self._reference), dtype=torch.int64),
+                "reference": torch.tensor(list(self._reference.values()), dtype=torch.float64).view(-1, 2)}
+
+    def load_state(self, state: State) -> None:
+        self._order.cursor = state["pairs"]
+        self._reference = dict(zip(state["known"].tolist(), map(tuple, state["reference"].tolist()), strict=True))
 
     def loss(self, batch: Batch) -> torch.Tensor:
         return pair_loss(self.context.policy, batch, self.settings)

@@ -7,6 +7,7 @@ import torch
 from baselines import hyperparameters as hp
 from baselines.context import Context
 from baselines.objectives.dpo import pair_loss
+from benchmark.checkpoint import State
 from benchmark.rollout import Batch
 
 
@@ -29,6 +30,12 @@ class OnlineDPO:
             {"reference_chosen": reference[chosen], "reference_rejected": reference[rejected]},
             reward=rollout.rewards.mean().item(), margin=(rewards[:, 0] - rewards[:, 1]).abs().mean().item(),
         )
+
+    def state(self) -> State:
+        return {"sampler": self.context.sampler.state()}
+
+    def load_state(self, state: State) -> None:
+        self.context.sampler.load_state(state["sampler"])
 
     def loss(self, batch: Batch) -> torch.Tensor:
         return pair_loss(self.context.policy, batch, self.settings)

@@ -7,6 +7,7 @@ import torch
 from baselines import hyperparameters as hp
 from baselines.context import Context
 from baselines.objectives.rloo import clipped
+from benchmark.checkpoint import State, load_model_state, model_state
 from benchmark.encoding import Sequences
 from benchmark.models import RewardModel
 from benchmark.rollout import Batch
@@ -71,6 +72,13 @@ class PPO:
             reward=rollout.rewards.mean().item(), kl=kl.sum(1).mean().item(),
             value_error=((advantages * mask).square().sum() / mask.sum()).item(),
         )
+
+    def state(self) -> State:
+        return {"sampler": self.context.sampler.state(), "critic": model_state(self.critic)}
+
+    def load_state(self, state: State) -> None:
+        self.context.sampler.load_state(state["sampler"])
+        load_model_state(self.critic, state["critic"])
 
     def loss(self, batch: Batch) -> torch.Tensor:
         (sequences,), stored, settings = batch.parts, batch.values, self.settings

@@ -6,6 +6,7 @@ import torch
 
 from baselines import hyperparameters as hp
 from baselines.context import Context
+from benchmark.checkpoint import State
 from benchmark.rollout import Batch
 from benchmark.seeding import generator
 
@@ -40,6 +41,12 @@ class RLOO:
             reward=rollout.rewards.mean().item(), kl=kl.mean().item(),
         )
 
+    def state(self) -> State:
+        return {"sampler": self.context.sampler.state()}
+
+    def load_state(self, state: State) -> None:
+        self.context.sampler.load_state(state["sampler"])
+
     def advantages(self, rewards: torch.Tensor) -> torch.Tensor:
         """Of the completions (B,), from their rewards (B,)."""
         return leave_one_out(rewards, self.settings.k)
@@ -56,6 +63,13 @@ class ShuffledRLOO(RLOO):
     What a method gains with it, it does not gain from the reward."""
 
     rollouts = 0
+
+    def state(self) -> State:
+        return {**super().state(), "rollouts": self.rollouts}
+
+    def load_state(self, state: State) -> None:
+        super().load_state(state)
+        self.rollouts = state["rollouts"]
 
     def advantages(self, rewards: torch.Tensor) -> torch.Tensor:
         stream = generator("shuffled advantages", self.context.seed, self.rollouts)

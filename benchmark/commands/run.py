@@ -94,6 +94,8 @@ def run_grid(runs: list, config: Config, out: Path, cache: Path) -> int:
     for folder in (out, cache):
         make_folder(folder)
     finished = [run for run in runs if RunStore(out / run.name).done]
+    for run in finished:
+        RunStore(out / run.name).tidy_finished()
     jobs = jobs_for((run for run in runs if run not in finished), out, cache)
     if finished:
         print(f"{len(finished)} of {len(runs)} runs are finished already and are kept")

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmark.files import write_text, writing
+
 if TYPE_CHECKING:
     from benchmark.reporting.reader import Results
     from benchmark.reporting.sheets import Sheet
@@ -81,23 +83,39 @@ def report(
         BenchmarkError: no finished run, a file that cannot be read, or runs that must not share a table (another
             protocol version, budget, data, profile or settings; seeds of a method with different hyperparameters;
             the same method and seed twice). Nothing is written then.
+        StorageError: a file cannot be written.
     """
-    from benchmark.reporting import formats, page, plots, reader, tables, webpage
+    from benchmark.locks import locked
+    from benchmark.reporting import formats, reader, tables
 
     results = reader.read(Path(out), method_order=method_order, task_titles=task_titles, only=only)
     built = [tables.build(results, task) for task in results.tasks]
     over_all = build_sheets(results, built)
     folder = Path(out) / "report"
-    folder.mkdir(exist_ok=True)
-    for pattern in OUTPUTS:
-        for stale in sorted(folder.glob(pattern)):
-            stale.unlink()
+    with locked(folder):  # of two commands that end together one writes after the other
+        written = _write(results, built, over_all, folder)
+    return ReportResult(
+        folder=folder,
+        written=tuple(written),
+        used=len(results.runs),
+        ignored=len(results.ignored),
+        failed=tuple(f"{i.name}: {i.message}" for i in results.ignored if i.reason == "failed"),
+        cautions=tuple(results.cautions()),
+        summary=formats.to_text(over_all[0], built, results),
+    )
+
+
+def _write(results: Results, built: Sequence[Table], over_all: Sequence[Sheet], folder: Path) -> list[Path]:
+    """Write every file, each of them old or new and always whole; then remove what an earlier report had more."""
+    from benchmark.reporting import formats, page, plots, webpage
 
     written: list[Path] = []
+    with writing(folder):
+        folder.mkdir(exist_ok=True)
 
     def write(name: str, text: str) -> None:
         path = folder / name
-        path.write_text(text, encoding="utf-8", newline="\n")
+        write_text(path, text)
         written.append(path)
 
     for table in built:
@@ -112,12 +130,7 @@ def report(
     written += figures
     write("report.md", page.render(results, built, over_all, [path.name for path in figures]))
     write("index.html", webpage.render(results, built, over_all))
-    return ReportResult(
-        folder=folder,
-        written=tuple(written),
-        used=len(results.runs),
-        ignored=len(results.ignored),
-        failed=tuple(f"{i.name}: {i.message}" for i in results.ignored if i.reason == "failed"),
-        cautions=tuple(results.cautions()),
-        summary=formats.to_text(over_all[0], built, results),
-    )
+    for pattern in (*OUTPUTS, "*.part"):
+        for stale in sorted(set(folder.glob(pattern)) - set(written)):
+            stale.unlink()
+    return written

@@ -6,6 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 from benchmark import statistics
+from benchmark.files import write_text
 from benchmark.reporting import escape, formats, plots_comparison, style
 from benchmark.reporting.comparison import Cell, Comparison
 from benchmark.reporting.sheets import Sheet
@@ -29,7 +30,7 @@ def write(comparison: Comparison, folder: Path) -> list[Path]:
         "comparison.tex": "\n".join(formats.sheet_latex(sheet) for sheet in sheets),
     }
     for name, text in texts.items():
-        (folder / name).write_text(text, encoding="utf-8", newline="\n")
+        write_text(folder / name, text)
     return [folder / name for name in texts] + drawn
 
 

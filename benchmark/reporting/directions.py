@@ -11,6 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
+from benchmark.files import write_text
 from benchmark.reporting import escape, style
 from benchmark.reporting.plots import DPI, save
 
@@ -87,8 +88,8 @@ def write(rows: pd.DataFrame, folder: Path, titles: Mapping[str, str]) -> list[P
     """Write ``directions.csv``, ``.md``, ``.png`` and ``.svg`` into ``folder``; return their paths."""
     table = summarise(rows, list(titles))
     csv, markdown = folder / "directions.csv", folder / "directions.md"
-    csv.write_text(rows.to_csv(index=False, float_format="%.8g", lineterminator="\n"), encoding="utf-8")
-    markdown.write_text(to_markdown(table, titles, rows), encoding="utf-8")
+    write_text(csv, rows.to_csv(index=False, float_format="%.8g", lineterminator="\n"))
+    write_text(markdown, to_markdown(table, titles, rows))
     with matplotlib.style.context(["default", style.RC]):
         return [csv, markdown, *save(_figure(table, rows, titles), folder / "directions")]
 

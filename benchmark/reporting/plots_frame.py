@@ -15,6 +15,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from baselines.registry import METHODS, method_groups
 from benchmark import statistics
+from benchmark.files import replace_file
 from benchmark.reporting import style
 from benchmark.reporting.reader import Results
 
@@ -160,7 +161,7 @@ def save(figure: Figure, stem: Path) -> list[Path]:
     """Write ``figure`` as PNG and SVG at ``stem``: no date, no software version and no random identifier is stored."""
     FigureCanvasAgg(figure)
     png, svg = stem.with_name(stem.name + ".png"), stem.with_name(stem.name + ".svg")
-    figure.savefig(png, metadata={"Software": None})
+    replace_file(png, lambda part: figure.savefig(part, format="png", metadata={"Software": None}))
     figure.set_layout_engine("none")  # the places are found; finding them again takes as long as drawing
-    figure.savefig(svg, metadata={"Date": None, "Creator": None})
+    replace_file(svg, lambda part: figure.savefig(part, format="svg", metadata={"Date": None, "Creator": None}))
     return [png, svg]

@@ -14,6 +14,7 @@ import pandas as pd
 from benchmark.errors import BenchmarkError
 from benchmark.reporting import style
 from benchmark.reporting.runs import NAME, Ignored, Run, number
+from benchmark.store import RunStore
 
 FULL_PROTOCOL_SEEDS = 5
 REASONS = ("unfinished", "failed", "not selected")
@@ -133,6 +134,9 @@ class Results:
         apart = [name for name in ("device", "threads", "workers") if len(self._values(name)) > 1]
         if apart:
             notes.append(f"The runs differ in {' and '.join(apart)}: their seconds are not comparable.")
+        if resumed := sum((r.summary.get("resumed") or {}).get("count", 0) > 0 for r in self.runs):
+            notes.append(f"{resumed} of {len(self.runs)} runs were interrupted and resumed: their seconds leave out "
+                         f"what was done twice.")
         if any(r.environment.get("dirty") for r in self.runs):
             notes.append("Some runs were made with uncommitted changes.")
         return notes
@@ -188,13 +192,14 @@ def _jsonl(path: Path) -> tuple[dict[str, Any], ...]:
 
 
 def _read_run(folder: Path) -> Run:
-    config = _json(folder / "config.json")
+    config, summary = _json(folder / "config.json"), _json(folder / "summary.json")
+    RunStore(folder).check(summary)
     run = Run(
         name=folder.name,
         identity=config.get("run") or {},
         config=config.get("config") or {},
         environment=_json(folder / "environment.json"),
-        summary=_json(folder / "summary.json"),
+        summary=summary,
         curve=_jsonl(folder / "curve.jsonl"),
         samples=_jsonl(folder / "samples.jsonl"),
     )

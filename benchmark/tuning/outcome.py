@@ -14,6 +14,7 @@ from typing import Any
 from baselines.registry import get_method
 from benchmark.config import read_toml
 from benchmark.errors import BenchmarkError, ConfigError
+from benchmark.files import write_text
 from benchmark.tuning.scores import RULE, Result, choose, reference_levels, score
 
 # Controls that are not searched and cannot take all from the method they are based on: control → (method, values).
@@ -117,8 +118,8 @@ def write(path: Path, outcome: Outcome) -> list[Path]:
     text += "\n".join(f"[{name}]\n" + "".join(f"{k} = {_toml(v)}\n" for k, v in table.items())
                       for name, table in tables.items())
     path.parent.mkdir(parents=True, exist_ok=True)
-    trials_file(path).write_text(_trials(outcome), encoding="utf-8", newline="\n")
-    path.write_text(text, encoding="utf-8", newline="\n")
+    write_text(trials_file(path), _trials(outcome))
+    write_text(path, text)
     return [path, trials_file(path)]
 
 

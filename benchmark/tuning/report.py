@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from benchmark.files import write_text
 from benchmark.reporting import formats, plots_frame, style
 from benchmark.reporting.reader import FULL_PROTOCOL_SEEDS
 from benchmark.reporting.sheets import Sheet
@@ -104,7 +105,7 @@ def write_report(outcome: Outcome, folder: Path, titles: Mapping[str, str]) -> l
     sheet, written = published_vs_tuned(outcome, titles), []
     for suffix, write in (("csv", formats.sheet_csv), ("md", formats.sheet_markdown), ("tex", formats.sheet_latex)):
         path = folder / f"table_{KEY}.{suffix}"
-        path.write_text(write(sheet), encoding="utf-8", newline="\n")
+        write_text(path, write(sheet))
         written.append(path)
     with matplotlib.style.context(["default", style.RC]):
         return written + plots_frame.save(trial_scores(outcome), folder / "trial_scores")

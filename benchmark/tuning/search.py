@@ -20,7 +20,8 @@ from benchmark.tuning.spaces import check_completions, load_space, trial_values
 
 REFERENCE_SEEDS = range(5)
 # Failures of the machine or the user, recorded in error.json like those of a method: such a run is simply not finished.
-NOT_THE_METHODS = ("Interrupted", "PreparationFailed", "ProcessDied", "OSError", "MemoryError", "OutOfMemoryError")
+NOT_THE_METHODS = ("Interrupted", "PreparationFailed", "ProcessDied", "OSError", "StorageError", "MemoryError",
+                   "OutOfMemoryError")
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,8 @@ class Search:
             values = config.for_task(task).as_dict()
             for name in ("profile", "methods"):
                 values.pop(name)
-            values["execution"].pop("workers")
+            for name in ("workers", "checkpoint_seconds"):
+                values["execution"].pop(name)
             tasks[task] = {"config": values, **source.versions()}
         digest = hashlib.sha256(json.dumps(tasks, sort_keys=True).encode()).hexdigest()[:8]
         return {"profile": config.profile, "trials": self.trials, "seeds": list(self.seeds), "tasks": list(tasks),

@@ -40,7 +40,7 @@ def test_a_reduced_run_keeps_the_hashes_of_its_adapters(tmp_path):
     digests = store.digests()
     assert list(digests) == ["iteration_0/policy.safetensors", "iteration_0/reward.safetensors"]
     assert all(len(digest) == 64 for digest in digests.values()) and len(set(digests.values())) == 2
-    store.reduce()
+    store.tidy("curves")
     assert sorted(p.name for p in store.folder.iterdir()) == ["config.json", "curve.jsonl", "environment.json"]
 
 
