@@ -19,8 +19,10 @@ from typing import Any, Protocol
 
 from benchmark.config import Config
 from benchmark.errors import BenchmarkError
+from benchmark.paths import without_places
 from benchmark.plan import Run
 from benchmark.store import RunStore
+from benchmark.terminal import guarded
 
 
 class Interrupted(Exception):
@@ -77,7 +79,7 @@ class RunJob:
 
     def record_failure(self, kind: str, message: str, details: str) -> None:
         with contextlib.suppress(OSError):  # a full disk may be why it failed; the terminal names the failure anyhow
-            self.store.fail(kind, message, details)
+            self.store.fail(kind, without_places(message), without_places(details))
 
 
 Job = Preparation | RunJob
@@ -155,7 +157,8 @@ def _child(job: Job, pipe: multiprocessing.connection.Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, stop)
     try:
-        pipe.send(("ended", attempt(job, lambda state: pipe.send(("progress", state)))))
+        with guarded():
+            pipe.send(("ended", attempt(job, lambda state: pipe.send(("progress", state)))))
     except (Interrupted, BrokenPipeError):
         raise SystemExit(130) from None
 

@@ -82,13 +82,13 @@ def report(
             protocol version, budget, data, profile or settings; seeds of a method with different hyperparameters;
             the same method and seed twice). Nothing is written then.
     """
+    from benchmark.paths import own_folder
     from benchmark.reporting import formats, page, plots, reader, tables, webpage
 
     results = reader.read(Path(out), method_order=method_order, task_titles=task_titles, only=only)
     built = [tables.build(results, task) for task in results.tasks]
     over_all = build_sheets(results, built)
-    folder = Path(out) / "report"
-    folder.mkdir(exist_ok=True)
+    folder = own_folder(Path(out), "report")
     for pattern in OUTPUTS:
         for stale in sorted(folder.glob(pattern)):
             stale.unlink()

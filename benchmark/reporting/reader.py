@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from benchmark.errors import BenchmarkError
+from benchmark.paths import check_plain, within
 from benchmark.reporting import style
 from benchmark.reporting.runs import NAME, Ignored, Run, number
 
@@ -171,7 +172,7 @@ def _json(path: Path, text: str | None = None, line: int | None = None) -> dict[
     place = f"{path.parent.name}/{path.name}" + (f", line {line}" if line else "")
     try:
         value = json.loads(path.read_text(encoding="utf-8") if text is None else text)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise BenchmarkError(
             f"{place} cannot be read ({error}). Remove that run directory and run it again."
         ) from error
@@ -204,6 +205,8 @@ def _read_run(folder: Path) -> Run:
         raise BenchmarkError(
             f"{folder.name}/config.json does not say which run it is ({error!r}). Remove that directory."
         ) from error
+    for key in ("task", "method"):  # files are named after them
+        check_plain(run.identity[key], f"{folder.name}/config.json, {key}")
     if run.series("seconds", "reward")[0].size == 0:
         raise BenchmarkError(
             f"{folder.name}/curve.jsonl holds no validation reward though the run is marked finished. "
@@ -280,6 +283,8 @@ def read(
         raise BenchmarkError(f"{out} is not a folder. Give the folder that `run --out` wrote.")
     runs, ignored = [], []
     for folder in sorted(p for p in out.iterdir() if p.is_dir() and NAME.match(p.name)):
+        for path in (folder, *folder.iterdir()):
+            within(out, path)
         if (folder / "summary.json").is_file() and only is not None and folder.name not in only:
             ignored.append(Ignored(folder.name, "not selected"))
         elif (folder / "summary.json").is_file():
