@@ -13,9 +13,10 @@ from typing import Any
 
 from baselines.registry import METHODS
 from benchmark.errors import ConfigError
+from benchmark.paths import within
 from benchmark.reporting.runs import NAME, number
 
-LOCK = ".lock"  # held by flock while a process works on the folder; the kernel lets go of it when the process ends
+LOCKS = ".locks"  # beside the run directories: a file for each that a process works on, held by flock
 QUIET = 600  # seconds without a write after which a folder that has no lock counts as left
 TAIL = 65536  # bytes from the end of a log that hold its last line
 STATES = ("done", "diverged", "running", "interrupted", "failed", "damaged")
@@ -87,16 +88,21 @@ def standing(folder: Path) -> Standing:
         return Standing(*identity, "damaged", None, str(error))
 
 
+def lock_file(folder: Path) -> Path:
+    """The lock of a run directory. The kernel lets go of it when its process ends, however that ends."""
+    return folder.parent / LOCKS / folder.name
+
+
 def is_running(folder: Path) -> bool:
     """Whether a process works on ``folder``: it holds the lock, or (no lock file) it wrote within ``QUIET`` seconds."""
-    if (folder / LOCK).is_file():
+    if lock_file(folder).is_file():
         return is_held(folder)
     return time.time() - _last_write(folder) < QUIET
 
 
 def is_held(folder: Path) -> bool:
     """Whether a process holds the lock of ``folder``."""
-    if not (folder / LOCK).is_file():
+    if not lock_file(folder).is_file():
         return False
     with locked(folder, shared=True) as free:
         return not free
@@ -114,8 +120,12 @@ def locked(folder: Path, shared: bool = False) -> Iterator[bool]:
     except ImportError:  # not POSIX: no locks there
         yield True
         return
+    path = lock_file(folder)
+    within(folder.parent, path.parent)
+    if not shared:
+        path.parent.mkdir(exist_ok=True)
     how = os.O_RDONLY if shared else os.O_RDWR | os.O_CREAT
-    handle = os.open(folder / LOCK, how | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+    handle = os.open(path, how | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
     try:
         try:
             fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
@@ -123,6 +133,10 @@ def locked(folder: Path, shared: bool = False) -> Iterator[bool]:
         except BlockingIOError:
             free = False
         yield free
+        if free and not shared:
+            path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # others have locks there
+                path.parent.rmdir()
     finally:
         os.close(handle)
 

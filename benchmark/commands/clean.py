@@ -36,6 +36,8 @@ def command_clean(options: argparse.Namespace) -> int:
     if not items:
         print(f"{options.folder}: nothing unfinished")
         return 0
+    if any(item.why == "interrupted" for item in items):
+        print("Interrupted runs are finished by the command that began them; once removed they begin anew.")
     total = _size(sum(item.size for item in items))
     if not options.yes and not _agreed(f"Remove these {len(items)} from {options.folder} ({total})? [y/N] "):
         print("nothing was removed")
@@ -65,7 +67,8 @@ def unfinished(out: Path) -> list[Item]:
             items += [Item(path, "left behind by a finished run", _bytes(path)) for path in left]
     for path in sorted(out.glob("*.part")):
         age = time.time() - path.lstat().st_mtime
-        if not path.is_symlink() and age > QUIET and not (path.is_dir() and is_running(path)):
+        held = is_held(path.with_suffix("")) or (path.is_dir() and is_running(path))  # a preparation in the making
+        if not path.is_symlink() and age > QUIET and not held:
             items.append(Item(path, "half-written", _bytes(path)))
     return items
 

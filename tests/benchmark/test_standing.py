@@ -50,7 +50,8 @@ def hold(out):
     held = []
 
     def take(name):
-        held.append(subprocess.Popen([sys.executable, "-I", "-S", "-c", HOLD, str(out / name / ".lock")],
+        standing.lock_file(out / name).parent.mkdir(exist_ok=True)
+        held.append(subprocess.Popen([sys.executable, "-I", "-S", "-c", HOLD, str(standing.lock_file(out / name))],
                                      stdout=subprocess.PIPE, text=True))
         assert held[-1].stdout.readline() == "held\n"
         age(out)
@@ -83,7 +84,7 @@ def test_every_state_is_told_from_files_and_locks(out, hold):
     assert state(out, UNFINISHED) == "running"
     process.kill()  # as by kill -9: the lock file stays, the lock does not
     process.wait()
-    assert (out / UNFINISHED / ".lock").exists() and state(out, UNFINISHED) == "interrupted"
+    assert standing.lock_file(out / UNFINISHED).exists() and state(out, UNFINISHED) == "interrupted"
 
 
 def test_without_a_lock_file_what_wrote_just_now_is_running_unless_it_said_that_it_failed(out):
@@ -168,6 +169,17 @@ def test_clean_keeps_what_is_running_or_may_be(out, hold, capsys):
     kept = contents(out / UNFINISHED)
     assert main(["clean", str(out), "--yes"]) == 0
     assert contents(out / UNFINISHED) == kept and fresh.is_dir() and not (out / FAILED).exists()
+    assert [path.name for path in (out / standing.LOCKS).iterdir()] == [UNFINISHED]
+
+
+def test_clean_keeps_a_preparation_that_is_being_made(out, hold):
+    part = out / "wmt20_mlqe__s0__0123456789ab.part"
+    part.mkdir()
+    holder = hold("wmt20_mlqe__s0__0123456789ab")
+    assert part.name not in {item.path.name for item in clean.unfinished(out)}
+    holder.kill()
+    holder.wait()
+    assert part.name in {item.path.name for item in clean.unfinished(out)}
 
 
 def test_clean_gives_way_to_a_run_that_starts_while_it_asks(out, hold, capsys, monkeypatch):
