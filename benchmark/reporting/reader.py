@@ -9,11 +9,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from benchmark.errors import BenchmarkError
 from benchmark.paths import check_plain, within
-from benchmark.reporting import style
+from benchmark.reporting import shapes, style
 from benchmark.reporting.runs import NAME, Ignored, Run, number
 
 FULL_PROTOCOL_SEEDS = 5
@@ -199,6 +200,10 @@ def _read_run(folder: Path) -> Run:
         curve=_jsonl(folder / "curve.jsonl"),
         samples=_jsonl(folder / "samples.jsonl"),
     )
+    for file, value in (("config.json", config), ("environment.json", run.environment), ("summary.json", run.summary)):
+        shapes.check(value, file, f"{folder.name}/{file}")
+    for line, record in enumerate(run.curve, 1):
+        shapes.check(record, "curve.jsonl", f"{folder.name}/curve.jsonl, record {line}")
     try:
         _ = run.task, run.method, run.seed, run.budget
     except (KeyError, TypeError, ValueError) as error:
@@ -207,6 +212,10 @@ def _read_run(folder: Path) -> Run:
         ) from error
     for key in ("task", "method"):  # files are named after them
         check_plain(run.identity[key], f"{folder.name}/config.json, {key}")
+    for kind in ("seconds", "forward_tokens"):
+        if (np.diff(run.series(kind, "reward")[0]) < 0).any():
+            raise BenchmarkError(f"{folder.name}/curve.jsonl: what was spent ({kind}) decreases from one evaluation "
+                                 "to the next. Remove that run directory and run it again.")
     if run.series("seconds", "reward")[0].size == 0:
         raise BenchmarkError(
             f"{folder.name}/curve.jsonl holds no validation reward though the run is marked finished. "

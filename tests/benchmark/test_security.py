@@ -8,14 +8,17 @@ import shutil
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from benchmark.config import Config, load_profile, with_assignments
 from benchmark.errors import BenchmarkError, ConfigError, ModelError
 from benchmark.paths import check_plain, own_folder, within
 from benchmark.plan import load_run
-from benchmark.reporting import reader, report
+from benchmark.reporting import build_sheets, page, reader, report, tables, webpage
 from benchmark.revisit import finished_runs
 from tests.benchmark.golden import make
+from tests.tasks.test_any_rows import places
 
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted(path for package in ("benchmark", "baselines", "tasks") for path in (ROOT / package).rglob("*.py"))
@@ -226,3 +229,37 @@ def test_a_profiles_name_cannot_be_a_place(tmp_path):
     path.write_text("", encoding="utf-8")
     with pytest.raises(ConfigError, match="name has letters"):
         load_profile(str(path))
+
+
+# Contents: whatever stands in the files of a run, a report of it is made, or an error names the file.
+
+ODD = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3) | st.sampled_from(
+    [[], [1], {}, {"a": 1}, {"a": {"b": []}}])
+
+
+@pytest.fixture(scope="module")
+def one_run(tmp_path_factory):
+    return make.write_run(tmp_path_factory.mktemp("one"), "hh_rlhf", "zopro", 0)
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(data=st.data())
+def test_a_file_of_a_run_with_anything_in_it_is_reported_or_named(one_run, data):
+    file = data.draw(st.sampled_from(["config.json", "environment.json", "summary.json", "curve.jsonl"]))
+    text = (one_run / file).read_text(encoding="utf-8")
+    lines = [json.loads(line) for line in text.splitlines()] if file.endswith("l") else [json.loads(text)]
+    *way, last = data.draw(st.sampled_from(list(places(lines))))
+    holder = lines
+    for key in way:
+        holder = holder[key]
+    holder[last] = data.draw(ODD)
+    (one_run / file).write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+    try:
+        results = reader.read(one_run.parent)
+        built = [tables.build(results, task) for task in results.tasks]
+        sheets = build_sheets(results, built)
+        assert page.render(results, built, sheets, []) and webpage.render(results, built, sheets)
+    except BenchmarkError as error:
+        assert file in str(error)
+    finally:
+        (one_run / file).write_text(text, encoding="utf-8")
