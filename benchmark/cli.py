@@ -6,27 +6,29 @@ import argparse
 import os
 import sys
 
-from benchmark.commands import bench, compare, diagnose, listing, report, run, tune, verify
+from benchmark.commands import bench, clean, compare, diagnose, listing, report, run, status, tune, verify
 from benchmark.commands.options import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
 from benchmark.errors import BenchmarkError
+from benchmark.terminal import guarded
 
-COMMANDS = (run, listing, report, compare, diagnose, bench, tune, verify)
+COMMANDS = (run, listing, status, clean, report, verify, compare, diagnose, bench, tune)
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; return the exit code: 0 well, 1 a run failed, 2 the request cannot be carried out, 130 Ctrl-C."""
     options = parser().parse_args(arguments)
-    try:
-        return options.command(options)
-    except BenchmarkError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return EXIT_USAGE
-    except KeyboardInterrupt:
-        print("\ninterrupted", file=sys.stderr)
-        return EXIT_INTERRUPTED
-    except BrokenPipeError:  # the reader of our output went away (`| head`)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_FAILED
+    with guarded():
+        try:
+            return options.command(options)
+        except BenchmarkError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return EXIT_USAGE
+        except KeyboardInterrupt:
+            print("\ninterrupted", file=sys.stderr)
+            return EXIT_INTERRUPTED
+        except BrokenPipeError:  # the reader of our output went away (`| head`)
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return EXIT_FAILED
 
 
 def parser() -> argparse.ArgumentParser:

@@ -19,6 +19,7 @@ from typing import Any
 
 from benchmark.errors import ConfigError
 from benchmark.naming import check_name
+from benchmark.paths import NAME, folder_name
 from benchmark.sections import (
     SECTIONS,
     SFT,
@@ -71,10 +72,12 @@ class Config:
         return config
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain dictionaries, ready for JSON; the data folder's place on this machine is left out."""
+        """Plain dictionaries, ready for JSON; where data and models lie on this machine is left out."""
         values = dataclasses.asdict(self)
         values["data"].pop("folder")
         values.pop("tasks")
+        for section in ("model", "judge"):
+            values[section]["path"] = folder_name(values[section]["path"])
         return values
 
 
@@ -133,12 +136,15 @@ def load_profile(name: str) -> Config:
     levels come from there, and what the profile itself says stands above them.
 
     Raises:
-        ConfigError: unknown profile, unreadable file, unknown key, wrong type.
+        ConfigError: unknown profile, unreadable file, unknown key, wrong type; a file that lets a model run code.
     """
     path = Path(name)
     if path.suffix != ".toml":
         path = PROFILES / f"{check_name(name, profiles(), 'profile')}.toml"
     tables = read_toml(path, f"profile {path.name}")
+    if not NAME.fullmatch(path.stem):  # the result folder is named after it
+        raise ConfigError(f"profile {path.name}: a profile's name has letters, digits, '.', '_' and '-' only. Rename "
+                          f"the file.")
     config = Config(profile=path.stem)
     if (tuned := tables.pop("tuned", None)) is not None:
         if not isinstance(tuned, str):
@@ -154,6 +160,11 @@ def load_profile(name: str) -> Config:
             continue
         check_name(section, [*SECTIONS, "methods", "tasks", "tuned"], f"section in {path.name}")
         config = with_section(config, section, values, path.name)
+    trusting = [task for task in config.tasks if config.for_task(task).model.trust_remote_code]
+    if config.model.trust_remote_code or trusting:
+        raise ConfigError(f"profile {path.name}: model.trust_remote_code lets a model's authors run code here, so a "
+                          f"file cannot ask for it. Leave it out of the profile, and if you trust the model say "
+                          f"--set model.trust_remote_code=true yourself.")
     return config
 
 

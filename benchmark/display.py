@@ -10,6 +10,8 @@ from rich.live import Live
 from rich.table import Table
 
 from benchmark.executor import Job, Preparation
+from benchmark.reporting.escape import visible
+from benchmark.terminal import unfiltered
 
 
 def duration(seconds: float) -> str:
@@ -27,7 +29,7 @@ class Display:
     """
 
     def __init__(self, total: int, budget: str, console: Console | None = None, split: str = "test"):
-        self.console = console or Console()
+        self.console = console or Console(file=unfiltered())
         self.total, self.budget, self.split = total, budget, split
         self.states: dict[str, dict[str, Any]] = {}
         self.ended_jobs = 0
@@ -71,7 +73,7 @@ class Display:
         self._line(f"{self._clock()} {count} {job.name}  {text}  ({took}, {self._left()} left)")
 
     def _line(self, text: str) -> None:
-        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self.console.print(visible(text), markup=False, highlight=False, soft_wrap=True)
 
     def _clock(self) -> str:
         return duration(time.monotonic() - self.start).rjust(7)

@@ -20,8 +20,10 @@ from typing import Any, Protocol
 
 from benchmark.config import Config
 from benchmark.errors import BenchmarkError, Busy, StorageError
+from benchmark.paths import without_places
 from benchmark.plan import Run
 from benchmark.store import RunStore
+from benchmark.terminal import guarded
 
 EXIT_ORPHAN = 3  # of a job whose command was killed
 
@@ -87,7 +89,7 @@ class RunJob:
     def record_failure(self, kind: str, message: str, details: str) -> None:
         # A full disk may be why it failed; the terminal names the failure anyhow.
         with contextlib.suppress(OSError, StorageError):
-            self.store.fail(kind, message, details)
+            self.store.fail(kind, without_places(message), without_places(details))
 
 
 Job = Preparation | RunJob
@@ -178,7 +180,8 @@ def _child(job: Job, pipe: multiprocessing.connection.Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, stop)
     try:
-        pipe.send(("ended", attempt(job, lambda state: pipe.send(("progress", state)))))
+        with guarded():
+            pipe.send(("ended", attempt(job, lambda state: pipe.send(("progress", state)))))
     except (Interrupted, BrokenPipeError):
         raise SystemExit(130) from None
 

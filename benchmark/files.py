@@ -58,6 +58,7 @@ def replace_file(path: Path, write: Callable[[Path], object]) -> None:
     part = path.with_name(path.name + ".part")
     with writing(path):
         try:
+            part.unlink(missing_ok=True)  # what a kill left; and were it a link, another file would be written to
             write(part)
             sync(part)
             part.replace(path)

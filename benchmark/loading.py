@@ -113,7 +113,7 @@ def load_causal_lm(path: str | Path, model: Model, dtype: torch.dtype) -> torch.
     """Load a causal language model from a folder or the hub; ModelError says what to do if that fails."""
     from transformers import AutoModelForCausalLM
 
-    return _from_pretrained(AutoModelForCausalLM, path, model, dtype=dtype)
+    return _from_pretrained(AutoModelForCausalLM, path, model, dtype=dtype, use_safetensors=True)
 
 
 def load_scalar_model(path: str | Path, model: Model, dtype: torch.dtype, seed: Any) -> torch.nn.Module:
@@ -121,7 +121,8 @@ def load_scalar_model(path: str | Path, model: Model, dtype: torch.dtype, seed: 
     from transformers import AutoModelForSequenceClassification
 
     with global_seed("head", seed):
-        loaded = _from_pretrained(AutoModelForSequenceClassification, path, model, dtype=dtype, num_labels=1)
+        loaded = _from_pretrained(AutoModelForSequenceClassification, path, model, dtype=dtype, num_labels=1,
+                                  use_safetensors=True)
     loaded.score.float()
     return loaded
 
@@ -145,7 +146,8 @@ def _from_pretrained(cls: Any, path: str | Path, model: Model, **options: Any) -
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())[:300]
         raise ModelError(
-            f"model {path}: cannot be loaded. It is neither a folder with config.json, weights and tokenizer, nor "
+            f"model {path}: cannot be loaded. It is neither a folder with config.json, weights (safetensors; pickled "
+            f"ones could run code and are not read) and tokenizer, nor "
             f"reachable on the hub from here. Pass --model FOLDER, connect to the hub, or leave --model out for the "
             f"tiny built-in model. (transformers said: {reason})"
         ) from None
@@ -168,14 +170,15 @@ class quiet_transformers:
 
 
 def judge_model(config: Config) -> Model:
-    """How the judging language model is loaded: as the policy, but from its own place.
+    """How the judging language model is loaded: as the policy, but from its own place, and without its code.
 
     Raises:
         ModelError: no model is named.
     """
     if not config.judge.path:
         raise ModelError("judge.kind = llm needs a model: --set judge.path=NAME_OR_FOLDER.")
-    return replace(config.model, path=config.judge.path, revision="")
+    trusted = config.model.trust_remote_code and config.judge.path == config.model.path  # who trusts one names one
+    return replace(config.model, path=config.judge.path, revision="", trust_remote_code=trusted)
 
 
 def check_model(config: Config) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from benchmark.errors import Busy
 from benchmark.files import writing
+from benchmark.paths import within
 
 PATIENCE = 10.0  # seconds in which the processes of a killed command notice that they are alone, and end
 
@@ -24,8 +25,9 @@ def _try(path: Path) -> int | None:
     """Take the lock: its open file, or None while another process has it."""
     while True:
         path.parent.mkdir(parents=True, exist_ok=True)
+        within(path.parents[1], path.parent)
         try:
-            number = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+            number = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
         except FileNotFoundError:  # its last holder has just removed the empty folder
             continue
         try:
@@ -45,11 +47,11 @@ def _try(path: Path) -> int | None:
 def holder(folder: Path) -> str | None:
     """Number of the process that works on ``folder``; None if none does."""
     try:
-        number = os.open(lock_file(folder), os.O_RDWR)
+        number = os.open(lock_file(folder), os.O_RDONLY | os.O_NOFOLLOW)
     except FileNotFoundError:
         return None
     try:
-        fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(number, fcntl.LOCK_SH | fcntl.LOCK_NB)  # only a look, beside others that look
     except BlockingIOError:
         return os.read(number, 32).decode() or "unknown"
     finally:

@@ -10,11 +10,15 @@ from typing import Any
 
 from baselines.registry import get_method
 from benchmark.budget import Budget
-from benchmark.config import SECTIONS, Config
+from benchmark.config import SECTIONS, Config, with_section
 from benchmark.errors import BenchmarkError, ConfigError
+from benchmark.naming import check_name
+from benchmark.provenance import folder_digest
 from benchmark.sections import WITHOUT_EFFECT
+from tasks import TASKS
 
 PROTOCOL = "1.1"  # results of different protocol versions are never put in one table
+MODEL_DIGESTS = ("model_digest", "judge_digest")  # of models that lie in a folder: its name alone says little
 
 
 @dataclass(frozen=True)
@@ -70,18 +74,39 @@ class Run:
                 "budget": {"kind": self.budget.kind, "limit": self.budget.limit}, **self.versions}
 
 
-def load_run(folder: Path) -> Run:
-    """The run of a run directory, as its ``config.json`` tells it; BenchmarkError if it cannot be read."""
+def load_run(folder: Path, trust_remote_code: bool = False) -> Run:
+    """The run of a run directory, as its ``config.json`` tells it.
+
+    Args:
+        trust_remote_code: whether the user allows a run whose model brought code of its own.
+
+    Raises:
+        BenchmarkError: it cannot be read, or asks for what no file may ask for.
+    """
     try:
         stored = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         identity, values = stored["run"], stored["config"]
         sections = {name: cls(**values[name]) for name, cls in SECTIONS.items()}
         config = Config(profile=values["profile"], **sections, methods={identity["method"]: values["method"]})
-        get_method(identity["method"])
-        versions = {name: identity[name] for name in ("task_version", "revision")}
-        return Run(identity["task"], identity["method"], int(identity["seed"]), config, versions)
-    except (OSError, ValueError, KeyError, TypeError, ConfigError) as error:
+        for name in SECTIONS:
+            with_section(config, name, values[name], "config.json")  # its types and ranges; the values stay as stored
+        get_method(identity["method"]).check(values["method"], "config.json")
+        versions = {name: identity[name] for name in ("task_version", "revision", *MODEL_DIGESTS)
+                    if name in identity or name not in MODEL_DIGESTS}
+        run = Run(check_name(identity["task"], TASKS, "task"), identity["method"], int(identity["seed"]), config,
+                  versions)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, ConfigError) as error:
         raise BenchmarkError(f"{folder.name}/config.json: not a run of this version ({error}).") from None
+    if config.model.trust_remote_code and not trust_remote_code:
+        raise BenchmarkError(f"{folder.name}/config.json: the run let model {config.model.path} run code of its own. A "
+                             f"file cannot ask for that: pass --trust-remote-code if you trust the model's authors.")
+    return run
+
+
+def model_digests(config: Config) -> dict[str, str]:
+    """What tells apart models that lie in folders: empty for hub models (their revision does) and tiny ones."""
+    paths = {"model_digest": config.model.path, "judge_digest": config.judge.path if config.judge.kind == "llm" else ""}
+    return {name: folder_digest(Path(path)) for name, path in paths.items() if path and Path(path).is_dir()}
 
 
 def read_tasks(config: Config, tasks: list[str]) -> dict[str, TaskSource]:
@@ -112,7 +137,8 @@ def make_runs(config: Config, sources: dict[str, TaskSource], methods: list[str]
         if config.loop.sequences_per_update % k:
             raise ConfigError(f"{method}: loop.sequences_per_update = {config.loop.sequences_per_update} is not a "
                               f"multiple of k = {k} completions per prompt.")
-    return [Run(task, method, seed, config.for_task(task), source.versions())
+    models = {task: model_digests(config.for_task(task)) for task in sources}
+    return [Run(task, method, seed, config.for_task(task), {**source.versions(), **models[task]})
             for task, source in sources.items() for seed in seeds for method in methods]
 
 

@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 
+from benchmark import provenance
 from benchmark.budget import Meter
 from benchmark.checkpoint import Periodic
 from benchmark.config import Config
@@ -42,17 +43,23 @@ from benchmark.stages import Stages
 from benchmark.training import Pair, Scored, accuracy, step_count, train_reward, train_sft
 
 VERSION = "2"  # part of the cache key: raise it when a preparation would come out different
+COMPUTED_WITH = ("device", "threads", "forward_batch", "backward_batch")  # fields of execution that can move last bits
 Report = Callable[[str, float], None]
 
 
 def preparation_key(config: Config, task: str, seed: int, versions: dict[str, str]) -> str:
-    """Hash of all that changes a preparation; ``versions`` holds the task's version and data revision."""
+    """Hash of all that changes a preparation; nothing of the machine's folders is in it, so that caches can be moved.
+
+    Args:
+        versions: the task's version and data revision, and the digests of models that lie in folders.
+    """
     values = config.as_dict()
     parts = {name: values[name] for name in ("data", "model", "adapter", "decoding", "sft", "reward_model", "judge")}
-    unseen = ("workers", "checkpoint_seconds")
-    parts |= {"execution": {k: v for k, v in values["execution"].items() if k not in unseen},
+    del parts["data"]["max_rejected"]
+    parts |= {"execution": {k: values["execution"][k] for k in COMPUTED_WITH},
               "prompts": (config.evaluation.validation_prompts, config.evaluation.test_prompts),
-              "task": task, "seed": seed, "preparation": VERSION, "torch": torch.__version__, **versions}
+              "task": task, "seed": seed, "preparation": VERSION, "torch": torch.__version__,
+              "packages": provenance.packages(), **versions}
     if config.adapter.dropout:  # its stream once was the process's own; what has none is as it was
         parts["dropout"] = "a stream of its own"
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
@@ -82,7 +89,9 @@ class Prepared:
     def encoder(self) -> Encoder:
         from transformers import AutoTokenizer
 
-        tokenizer = AutoTokenizer.from_pretrained(self.folder / "tokenizer")
+        # Said either way: left unsaid, the library asks at the terminal whether a folder may run its code.
+        tokenizer = AutoTokenizer.from_pretrained(self.folder / "tokenizer",
+                                                  trust_remote_code=self.config.model.trust_remote_code)
         return Encoder(tokenizer, self.adapter.cue, self.adapter.truncation, self.config.decoding)
 
     @property

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import os
 import platform
 import subprocess
@@ -9,6 +11,8 @@ import sys
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+from benchmark.errors import ModelError
 
 PACKAGES = ("torch", "transformers", "tokenizers", "peft", "accelerate", "datasets", "evaluate", "safetensors", "numpy",
             "scipy", "sacrebleu", "rouge-score")
@@ -24,6 +28,28 @@ def _version(name: str) -> str:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
         return "not installed"
+
+
+@functools.cache
+def folder_digest(folder: Path) -> str:
+    """First 16 hexadecimal digits of the sha256 of a model folder's files, by name and content; hidden ones are left
+    out. Each folder is read once in a process.
+
+    Raises:
+        ModelError: a file cannot be read.
+    """
+    total = hashlib.sha256()
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    for path in files:
+        name = path.relative_to(folder)
+        if any(part.startswith(".") for part in name.parts):
+            continue
+        try:
+            with open(path, "rb") as file:
+                total.update(f"{name.as_posix()}\0{hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+        except OSError as error:
+            raise ModelError(f"model {folder}: {name} cannot be read ({error.strerror}). Check the file.") from None
+    return total.hexdigest()[:16]
 
 
 def commit() -> tuple[str | None, bool | None]:

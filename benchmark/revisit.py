@@ -6,26 +6,50 @@ import dataclasses
 from pathlib import Path
 
 from benchmark.errors import ConfigError
-from benchmark.plan import Run, cache_folder, load_run, read_tasks
+from benchmark.paths import within
+from benchmark.plan import Run, cache_folder, load_run, model_digests, read_tasks
 from benchmark.preparation import Prepared, preparation_key, prepare
 from benchmark.store import RunStore
 
 
-def finished_runs(folder: Path, tasks: list[str], methods: list[str], seeds: list[int] | None
-                  ) -> list[tuple[Run, RunStore]]:
+def finished_runs(folder: Path, tasks: list[str], methods: list[str], seeds: list[int] | None,
+                  trust_remote_code: bool = False) -> list[tuple[Run, RunStore]]:
     """Finished runs of ``folder`` that match, in the order of ``tasks``, then seeds, then ``methods``.
 
+    Args:
+        trust_remote_code: as for :func:`benchmark.plan.load_run`.
+
     Raises:
-        ConfigError: there is none.
+        BenchmarkError: there is none, one cannot be read, or one leads out of the folder.
     """
-    stores = [RunStore(path) for path in sorted(folder.glob("*__*__s*__*"))]
-    found = [(load_run(store.folder), store) for store in stores if store.done]
+    stores = [RunStore(within(folder, path)) for path in sorted(folder.glob("*__*__s*__*"))]
+    found = [(load_run(store.folder, trust_remote_code), store) for store in stores if store.done]
     found = [(run, store) for run, store in found if run.task in tasks and run.method in methods
              and (seeds is None or run.seed in seeds)]
     if not found:
         raise ConfigError(f"{folder}: no finished run of {', '.join(methods)} on {', '.join(tasks)} there. Pass the "
                           f"--out folder of a run command.")
     return sorted(found, key=lambda item: (tasks.index(item[0].task), item[0].seed, methods.index(item[0].method)))
+
+
+def with_models(run: Run, model: str | None, judge: str | None) -> Run:
+    """``run`` with the folders of its model and of its judging language model on this machine.
+
+    A run's files name a folder, not where it lies.
+
+    Raises:
+        ConfigError: a folder holds another model than the run had.
+    """
+    config = run.config
+    for section, place in (("model", model), ("judge", judge)):
+        if place is not None:
+            config = dataclasses.replace(config, **{section: dataclasses.replace(getattr(config, section), path=place)})
+    found = dataclasses.replace(run, config=config)
+    digests = {**run.versions, **model_digests(config)}
+    if found.hash != run.hash or digests != run.versions:
+        raise ConfigError(f"{run.name} had another model than the one in --model {model} or --judge {judge}: pass the "
+                          f"folders of that run, under the names they had.")
+    return found
 
 
 def prepared_for(run: Run, cache: Path, data: str | None) -> Prepared:
@@ -44,7 +68,7 @@ def prepared_for(run: Run, cache: Path, data: str | None) -> Prepared:
         raise ConfigError(f"{run.name} was made from local files, and its preparation is not in {cache}: pass --data.")
     config = dataclasses.replace(run.config, data=dataclasses.replace(run.config.data, folder=data or ""))
     source = read_tasks(config, [run.task])[run.task]
-    if source.versions() != run.versions:
+    if not source.versions().items() <= run.versions.items():
         raise ConfigError(f"{run.name} read other rows ({run.versions['revision']}) than there are now "
                           f"({source.versions()['revision']}): pass --data with the files of that run.")
     print(f"preparing {run.task}, seed {run.seed}")

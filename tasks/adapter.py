@@ -37,6 +37,7 @@ SOURCES = ("bundled", "local", "hub")
 BEYOND_LIMIT = "beyond the wanted number of rows"
 SEEN_IN_TRAINING = "held-out prompt also in training"
 SEEN_IN_VALIDATION = "test prompt also in validation"
+REPEATED = "used rows say what an earlier row of their split said"
 
 
 def prompt_key(prompt: str) -> str:
@@ -153,6 +154,8 @@ class TaskAdapter:
         notes: Counter[str] = Counter()
         parsed = self._parse_all(wanted, rejected, notes, max_rejected)
         split = _divide(parsed, rejected)
+        if repeated := sum(len(examples) - len(set(examples)) for examples in split.values()):
+            notes[REPEATED] = repeated
         built = {name: self.build(split[name], name, seed, pairing, notes) for name in SPLITS}
         for name in SPLITS:
             if not built[name].references or (name == "train" and not built[name].preferences):

@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 from tasks.adapter import TaskAdapter, clamped, numbered
 from tasks.bundled import hh_rlhf as world
 from tasks.examples import PreferenceExample, RawRow, RowRejected, text_of
-from tasks.sources import choose_root, read_json_lines
+from tasks.sources import choose_root, json_files, read_json_lines
 
 ASSISTANT = "\n\nAssistant:"
 NEXT_TURN = re.compile(r"\n\n(?:Human|Assistant):")
@@ -48,13 +48,7 @@ class HHRLHF(TaskAdapter):
         root = choose_root(folder, ("hh-rlhf", ""), patterns, "HH-RLHF (<subset>/train.jsonl.gz, test.jsonl.gz)")
         rows = []
         for stem, split in (("train", "train"), ("test", "held_out")):
-            for place in sorted({path.parent for path in root.glob(f"{below}{stem}.jsonl*")}):
-                path = next(
-                    (place / f"{stem}{end}" for end in (".jsonl", ".jsonl.gz") if (place / f"{stem}{end}").exists()),
-                    None,
-                )
-                if path is None:
-                    continue
+            for path in json_files(root, f"{below}{stem}.jsonl*"):
                 name = path.relative_to(root).as_posix()
                 rows += [RawRow(name, number, split, fields) for number, fields in read_json_lines(path, name)]
         return rows
@@ -74,7 +68,9 @@ class HHRLHF(TaskAdapter):
                 "rejected",
                 'both transcripts must begin with the same "\\n\\nHuman: ...\\n\\nAssistant:"',
             )
-        prompt = text_of(chosen[:start], "prompt")
+        prompt = chosen[:start].strip()
+        if not prompt:
+            raise RowRejected("the prompt is empty", "chosen", "give it a turn before the assistant turn in common")
         replies = [self._reply(text[start + len(ASSISTANT) :], notes) for text in (chosen, rejected)]
         for field, reply in zip(("chosen", "rejected"), replies, strict=True):
             if not reply:

@@ -13,6 +13,8 @@ from typing import Any
 
 from benchmark.errors import DataError
 
+JSON_ENDINGS = (".json", ".jsonl", ".json.gz", ".jsonl.gz")
+
 
 def digest(parts: Iterable[str | bytes]) -> str:
     """Return the first 16 hexadecimal digits of the SHA-256 of ``parts``, each closed by a NUL byte."""
@@ -24,8 +26,22 @@ def digest(parts: Iterable[str | bytes]) -> str:
 
 
 def rows_digest(rows: Iterable[Any]) -> str:
-    """Return ``digest`` of JSON-like rows, independent of the order of their keys."""
-    return digest(json.dumps(row, sort_keys=True, default=str) for row in rows)
+    """Return ``digest`` of JSON-like rows, independent of the order of their keys.
+
+    Raises:
+        DataError: a row nests too deeply to be written down; names its file and number.
+    """
+
+    def text(row: Any) -> str:
+        try:
+            return json.dumps(row, sort_keys=True, default=str)
+        except RecursionError:
+            place = ", row ".join(str(part) for part in row[:-1])
+            raise DataError(
+                f"{place}: lists or objects inside each other, too deep to be read. Fix or remove the row."
+            ) from None
+
+    return digest(map(text, rows))
 
 
 def choose_root(folder: str | Path, names: Sequence[str], patterns: Sequence[str], what: str) -> Path:
@@ -44,7 +60,10 @@ def choose_root(folder: str | Path, names: Sequence[str], patterns: Sequence[str
     for name in names:
         if all(any((folder / name).glob(pattern)) for pattern in patterns):
             return folder / name
-    present = sorted(path.name for path in folder.iterdir())[:8]
+    try:
+        present = sorted(path.name for path in folder.iterdir())[:8]
+    except OSError as error:
+        raise DataError(f"data folder {folder} cannot be read ({error.strerror}). Check its permissions.") from None
     raise DataError(
         f"no {what} in data folder {folder}. Looked for {_expected(names, patterns)}. "
         f"The folder holds: {', '.join(present) or 'nothing'}. "
@@ -57,23 +76,38 @@ def _expected(names: Sequence[str], patterns: Sequence[str]) -> str:
     return ", ".join(dict.fromkeys(places))
 
 
+def json_files(folder: Path, pattern: str) -> list[Path]:
+    """Return the JSON (lines) files below ``folder`` that match ``pattern``, plain or gzip, in order of their paths.
+
+    Other endings (an editor's ``.json~``) are no data; of a file and its compressed twin only the plain one is
+    returned: rows must not count twice.
+    """
+    found: dict[str, Path] = {}
+    for path in sorted(folder.glob(pattern)):
+        if path.name.endswith(JSON_ENDINGS):
+            found.setdefault(path.as_posix().removesuffix(".gz"), path)
+    return list(found.values())
+
+
 def read_lines(path: Path, name: str) -> Iterator[tuple[int, str]]:
     r"""Yield ``(line number from 1, text)`` of a UTF-8 file, gzip by its ending.
 
-    Only ``\n`` and ``\r\n`` end a line: other separators (U+2028, U+0085) are content. Blank lines are
-    skipped.
+    Only ``\n`` and ``\r\n`` end a line: other separators (U+2028, U+0085) are content. Lines without any
+    character are skipped.
 
     Raises:
-        DataError: unreadable, truncated or corrupt gzip, or not UTF-8; names the file and the line.
+        DataError: unreadable, truncated or corrupt gzip, not UTF-8, or nothing in it; names the file and the line.
     """
     number = 0
+    empty = True
     try:
         opener = gzip.open if path.suffix == ".gz" else open
         with opener(path, "rb") as stream:
             for raw in stream:
                 number += 1
                 text = raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
-                if text.strip():
+                if text:
+                    empty = False
                     yield number, text
     except UnicodeDecodeError as error:
         raise DataError(f"{name}, row {number}: not UTF-8 ({error.reason}). Save the file as UTF-8.") from None
@@ -83,6 +117,8 @@ def read_lines(path: Path, name: str) -> Iterator[tuple[int, str]]:
         ) from None
     except OSError as error:
         raise DataError(f"{name}: cannot be read ({error.strerror or error}). Check the file.") from None
+    if empty:
+        raise DataError(f"{name}: the file is empty. Download it again, or remove it.")
 
 
 def read_json_lines(path: Path, name: str) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -92,6 +128,8 @@ def read_json_lines(path: Path, name: str) -> Iterator[tuple[int, dict[str, Any]
         DataError: as ``read_lines``, or a line is not a JSON object.
     """
     for number, text in read_lines(path, name):
+        if not text.strip(" \t\r"):  # JSON's white space is no row
+            continue
         try:
             value = json.loads(text)
         except (ValueError, RecursionError) as error:
@@ -111,10 +149,10 @@ def read_tsv(path: Path, name: str, columns: Sequence[str]) -> Iterator[tuple[in
     """Yield ``(line number, fields)`` of a tab-separated file with a header; quotes are ordinary characters.
 
     A line with too few fields yields only those it has, one with too many gets them under ``"(extra)"``, so
-    that the adapter can count it as a bad row.
+    that the adapter can count it as a bad row; so is a line of nothing but tabs.
 
     Raises:
-        DataError: as ``read_lines``, or the header lacks one of ``columns``.
+        DataError: as ``read_lines``, or the header lacks one of ``columns`` or names one twice.
     """
     header: list[str] | None = None
     for number, text in read_lines(path, name):
@@ -125,15 +163,19 @@ def read_tsv(path: Path, name: str, columns: Sequence[str]) -> Iterator[tuple[in
             if missing:
                 raise DataError(
                     f"{name}, row {number}: the header lacks column {', '.join(missing)} (found: "
-                    f"{', '.join(header)}). It must be tab-separated with columns {', '.join(columns)}."
+                    f"{', '.join(header)[:200]}). It must be tab-separated with columns {', '.join(columns)}."
+                )
+            twice = [column for column in columns if header.count(column) > 1]
+            if twice:
+                raise DataError(
+                    f"{name}, row {number}: the header names column {', '.join(twice)} more than once. Which one "
+                    "holds the data cannot be told: rename the others."
                 )
             continue
         fields = dict(zip(header, cells, strict=False))
         if len(cells) > len(header):
             fields["(extra)"] = "\t".join(cells[len(header) :])
         yield number, fields
-    if header is None:
-        raise DataError(f"{name}: the file is empty. The first line must name columns {', '.join(columns)}.")
 
 
 def load_hub(dataset: str, config: str | None, revision: str | None) -> tuple[dict[str, Iterable[Any]], str | None]:

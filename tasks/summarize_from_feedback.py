@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 from tasks.adapter import TaskAdapter, clamped, numbered
 from tasks.bundled import summarize_from_feedback as world
 from tasks.examples import PreferenceExample, RawRow, RowRejected, text_of
-from tasks.sources import choose_root, read_json_lines
+from tasks.sources import choose_root, json_files, read_json_lines
 
 
 class SummarizeFromFeedback(TaskAdapter):
@@ -37,7 +37,7 @@ class SummarizeFromFeedback(TaskAdapter):
         names = ("summarize_from_feedback/comparisons", "comparisons", "")
         root = choose_root(folder, names, ("*.json*",), "Summarize-from-Feedback comparisons (*.json)")
         rows = []
-        for path in sorted(root.glob("*.json*")):
+        for path in json_files(root, "*.json*"):
             for number, fields in read_json_lines(path, path.name):
                 held_out = isinstance(fields.get("split"), str) and not fields["split"].startswith("train")
                 rows.append(RawRow(path.name, number, "held_out" if held_out else "train", fields))
@@ -52,9 +52,12 @@ class SummarizeFromFeedback(TaskAdapter):
         """Return the row with ``summaries`` as a list of objects: the library may give columns instead."""
         out = dict(fields)
         summaries = out.get("summaries")
-        if isinstance(summaries, Mapping) and all(isinstance(column, list) for column in summaries.values()):
+        if not isinstance(summaries, Mapping) or not all(isinstance(column, list) for column in summaries.values()):
+            return out
+        # Columns of unequal length stay as they are, to be rejected: cutting them would make a third summary vanish.
+        if len({len(column) for column in summaries.values()}) == 1:
             out["summaries"] = [
-                dict(zip(summaries, cells, strict=False)) for cells in zip(*summaries.values(), strict=False)
+                dict(zip(summaries, cells, strict=True)) for cells in zip(*summaries.values(), strict=True)
             ]
         return out
 

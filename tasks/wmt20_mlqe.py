@@ -65,7 +65,7 @@ class Wmt20Mlqe(TaskAdapter):
     def from_hub(self, fields: Mapping[str, Any]) -> dict[str, Any]:
         """Return the row with the columns of the published TSV."""
         out = dict(fields)
-        pair = out.pop("translation", None)
+        pair = out.get("translation")
         if isinstance(pair, Mapping):
             out["original"], out["translation"] = pair.get("en"), pair.get("de")
         return out
@@ -84,8 +84,10 @@ class Wmt20Mlqe(TaskAdapter):
         if value is None:
             raise RowRejected("z_mean is missing", "z_mean", "give the row a number in z_mean")
         try:
+            if isinstance(value, str) and ("_" in value or not value.isascii()):
+                raise ValueError  # Python would read 1_5 and digits of other scripts
             score = math.nan if isinstance(value, bool) else float(value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise RowRejected(
                 "z_mean is not a number", "z_mean", f"z_mean must be a number, got {value!r:.40}"
             ) from None

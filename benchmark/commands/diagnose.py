@@ -23,21 +23,27 @@ def register(commands: argparse._SubParsersAction) -> None:
     diagnose.add_argument("--data", metavar="FOLDER", help="the data folder of runs on local files")
     diagnose.add_argument("--cache", type=Path, default=Path("results/cache"), metavar="DIR",
                           help="folder of shared preparations (default results/cache)")
+    diagnose.add_argument("--model", metavar="FOLDER", help="the model folder of runs that had one")
+    diagnose.add_argument("--judge", metavar="FOLDER", help="the folder of their judging language model")
+    diagnose.add_argument("--trust-remote-code", action="store_true", help="let a model run the code that it brings, "
+                          "for runs that were made so; a result folder cannot ask for it")
     diagnose.set_defaults(command=command_diagnose)
 
 
 def command_diagnose(options: argparse.Namespace) -> int:
     from benchmark.diagnose import Settings, write_diagnosis
     from benchmark.naming import load
-    from benchmark.revisit import finished_runs
+    from benchmark.paths import own_folder
+    from benchmark.revisit import finished_runs, with_models
 
     settings = Settings(draws=options.draws, epsilon=options.epsilon)
     methods = names(options.method or ["zopro"], list(METHODS), "method", method_groups())
     runs = finished_runs(options.folder, names(options.task, list(TASKS), "task"), methods,
-                         seed_list(options.seeds) if options.seeds else None)
+                         seed_list(options.seeds) if options.seeds else None, options.trust_remote_code)
+    runs = [(with_models(run, options.model, options.judge), store) for run, store in runs]
     make_folder(options.folder / "diagnose")
     titles = {name: load(target).title for name, target in TASKS.items()}
-    out = options.folder / "diagnose"
+    out = own_folder(options.folder, "diagnose")
     for path in write_diagnosis(runs, out, options.cache, options.data, settings, titles, print):
         print(f"  {path}")
     return 0

@@ -24,6 +24,10 @@ def register(commands: argparse._SubParsersAction) -> None:
     verify.add_argument("--data", metavar="FOLDER", help="the data folder of runs on local files")
     verify.add_argument("--cache", type=Path, default=Path("results/cache"), metavar="DIR",
                         help="folder of shared preparations (default results/cache); an empty one repeats them too")
+    verify.add_argument("--model", metavar="FOLDER", help="the model folder of runs that had one")
+    verify.add_argument("--judge", metavar="FOLDER", help="the folder of their judging language model")
+    verify.add_argument("--trust-remote-code", action="store_true", help="let a model run the code that it brings, "
+                        "for runs that were made so; a result folder cannot ask for it")
     verify.set_defaults(command=command_verify)
 
 
@@ -32,13 +36,13 @@ def command_verify(options: argparse.Namespace) -> int:
         raise ConfigError("verify: --sample takes 1 or more, --tolerance 0 or more.")
     if not options.folder.is_dir():
         raise ConfigError(f"verify {options.folder}: no such folder. Pass the --out folder of a run command.")
-    from benchmark.revisit import finished_runs
+    from benchmark.revisit import finished_runs, with_models
     from benchmark.verification import GOOD, sample, verify
 
     runs = finished_runs(options.folder, names(options.task, list(TASKS), "task"),
                          names(options.method, list(METHODS), "method"),
-                         seed_list(options.seeds) if options.seeds else None)
-    runs = sample(runs, options.sample)
+                         seed_list(options.seeds) if options.seeds else None, options.trust_remote_code)
+    runs = [(with_models(run, options.model, options.judge), store) for run, store in sample(runs, options.sample)]
     for folder in (options.folder, options.cache):
         make_folder(folder)
     verdicts = verify(options.folder, runs, options.cache, options.data, options.tolerance, print)

@@ -86,12 +86,13 @@ def report(
         StorageError: a file cannot be written.
     """
     from benchmark.locks import locked
+    from benchmark.paths import own_folder
     from benchmark.reporting import formats, reader, tables
 
     results = reader.read(Path(out), method_order=method_order, task_titles=task_titles, only=only)
     built = [tables.build(results, task) for task in results.tasks]
     over_all = build_sheets(results, built)
-    folder = Path(out) / "report"
+    folder = own_folder(Path(out), "report")
     with locked(folder):  # of two commands that end together one writes after the other
         written = _write(results, built, over_all, folder)
     return ReportResult(

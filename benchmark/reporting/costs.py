@@ -72,7 +72,7 @@ def predicted(run: Run) -> Passes | None:
         return None
     whole = (run.config.get("adapter") or {}).get("rank") == 0 and known.estimator == "backpropagation"
     update = (3 if whole else 2) * MODELS.get(known.objective, 1)
-    return Passes(ROLLOUT[known.objective], update, int(settings.get("epochs", 1)))
+    return Passes(ROLLOUT[known.objective], update, int(settings.get("epochs") or 1))
 
 
 def account(run: Run) -> Cost | None:

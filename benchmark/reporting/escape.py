@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 _LATEX = {
@@ -21,6 +22,7 @@ _LATEX = {
     '"': "''",
     "[": "{[}",  # a row that begins with [ would be read as the argument of the \\ before it
     "]": "{]}",
+    "*": "{*}",  # and one that begins with * as its starred form
     "π": r"$\pi$",
     "₀": r"$_0$",
     "→": r"$\rightarrow$",
@@ -39,6 +41,9 @@ _LATEX = {
 }
 _MARKDOWN = set("\\`*_{}[]#|~$!^")
 _HTML = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;"}
+_FORMULA = "=+-@\uff1d\uff0b\uff0d\uff20"  # what makes a spreadsheet compute a cell, full-width forms included
+# A figure may begin with its sign: numbers, brackets, and the words that stand between them.
+_FIGURE = re.compile(r"[+-](?:[\d.,\s±→−–+()\[\]%-]|[eE](?=[+-]?\d)|to|of|n/a|diverged)*")
 
 
 def visible(text: str) -> str:
@@ -72,3 +77,14 @@ def markdown(text: str, limit: int | None = None) -> str:
     lines = ["".join(_HTML.get(c) or (f"\\{c}" if c in _MARKDOWN else c) for c in line) for line in text.split("\n")]
     # Bare addresses turn into links without any bracket.
     return "<br>".join(lines).replace("://", "&#58;//").replace("www.", "www&#46;").replace("@", "&#64;")
+
+
+def csv_cell(value: object) -> str:
+    """``value`` as a cell that no spreadsheet computes: text that begins like a formula gets an apostrophe before it.
+
+    Signed figures stay as they are. (OWASP, CSV injection.)
+    """
+    text = visible(str(value))
+    if text.lstrip()[:1] in tuple(_FORMULA) and not _FIGURE.fullmatch(text):
+        return f"'{text}"
+    return text

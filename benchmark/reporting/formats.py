@@ -76,7 +76,7 @@ def to_csv(table: Table) -> str:
             )
             line += [cell.word or _exact(cell.mean), "" if cell.word else _exact(cell.sd), each]
         line += [table.profile, table.reduced, "; ".join(row.warnings)]
-        writer.writerow(line)
+        writer.writerow(map(escape.csv_cell, line))
     return out.getvalue()
 
 
@@ -168,10 +168,10 @@ def sheet_csv(sheet: Sheet) -> str:
     """Header and rows as they stand; a cell that is a number loses its thousands separators."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([*sheet.header, "protocol note"])
+    writer.writerow(map(escape.csv_cell, [*sheet.header, "protocol note"]))
     for row in sheet.rows:
         cells = [cell.replace(",", "") if _NUMBER.fullmatch(cell) else cell for cell in row]
-        writer.writerow([*cells, sheet.reduced])
+        writer.writerow(map(escape.csv_cell, [*cells, sheet.reduced]))
     return out.getvalue()
 
 

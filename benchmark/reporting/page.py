@@ -98,7 +98,8 @@ def _preparation(results: Results, task: str) -> str:
     accuracies = ", ".join(f"{found[seed]['reward_accuracy']:.2f}" for seed in sorted(found))
     first = next(iter(found.values()))
     prompts = (results.of(task)[0].environment.get("data") or {}).get("prompts") or {}
-    counts = "".join(f", {prompts[split]:,} {split}" for split in ("train", "validation", "test") if split in prompts)
+    counts = "".join(f", {prompts[split]:,} {split}" for split in ("train", "validation", "test")
+                     if prompts.get(split) is not None)
     return (
         f"{'; distinct prompts:' + counts[1:] if counts else ''}"
         f"; r₀ ranks held-out pairs as labelled with accuracy {accuracies} ({first['held_out_pairs']} pairs), "

@@ -9,10 +9,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from benchmark.errors import BenchmarkError
-from benchmark.reporting import style
+from benchmark.paths import check_plain, within
+from benchmark.reporting import shapes, style
 from benchmark.reporting.runs import NAME, Ignored, Run, number
 from benchmark.store import RunStore
 
@@ -175,7 +177,7 @@ def _json(path: Path, text: str | None = None, line: int | None = None) -> dict[
     place = f"{path.parent.name}/{path.name}" + (f", line {line}" if line else "")
     try:
         value = json.loads(path.read_text(encoding="utf-8") if text is None else text)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise BenchmarkError(
             f"{place} cannot be read ({error}). Remove that run directory and run it again."
         ) from error
@@ -203,12 +205,22 @@ def _read_run(folder: Path) -> Run:
         curve=_jsonl(folder / "curve.jsonl"),
         samples=_jsonl(folder / "samples.jsonl"),
     )
+    for file, value in (("config.json", config), ("environment.json", run.environment), ("summary.json", run.summary)):
+        shapes.check(value, file, f"{folder.name}/{file}")
+    for line, record in enumerate(run.curve, 1):
+        shapes.check(record, "curve.jsonl", f"{folder.name}/curve.jsonl, record {line}")
     try:
         _ = run.task, run.method, run.seed, run.budget
     except (KeyError, TypeError, ValueError) as error:
         raise BenchmarkError(
             f"{folder.name}/config.json does not say which run it is ({error!r}). Remove that directory."
         ) from error
+    for key in ("task", "method"):  # files are named after them
+        check_plain(run.identity[key], f"{folder.name}/config.json, {key}")
+    for kind in ("seconds", "forward_tokens"):
+        if (np.diff(run.series(kind, "reward")[0]) < 0).any():
+            raise BenchmarkError(f"{folder.name}/curve.jsonl: what was spent ({kind}) decreases from one evaluation "
+                                 "to the next. Remove that run directory and run it again.")
     if run.series("seconds", "reward")[0].size == 0:
         raise BenchmarkError(
             f"{folder.name}/curve.jsonl holds no validation reward though the run is marked finished. "
@@ -285,6 +297,8 @@ def read(
         raise BenchmarkError(f"{out} is not a folder. Give the folder that `run --out` wrote.")
     runs, ignored = [], []
     for folder in sorted(p for p in out.iterdir() if p.is_dir() and NAME.match(p.name)):
+        for path in (folder, *folder.iterdir()):
+            within(out, path)
         if (folder / "summary.json").is_file() and only is not None and folder.name not in only:
             ignored.append(Ignored(folder.name, "not selected"))
         elif (folder / "summary.json").is_file():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 
 NAME = re.compile(r"^(?P<task>.+?)__(?P<method>.+)__s(?P<seed>\d+)__(?P<hash>[0-9A-Za-z]+)$")
+LARGEST = 1e30  # sums and squares of what is read must stay finite
 
 
 @dataclass(frozen=True)
@@ -98,8 +98,8 @@ class Ignored:
 
 
 def number(value: Any) -> float | None:
-    """``value`` as a finite float, else ``None``."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    """``value`` as a finite float, else ``None``; what is larger than any measurement is none."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) <= LARGEST:
         return None
     return float(value)
 

@@ -15,6 +15,7 @@ from baselines.registry import get_method
 from benchmark.config import read_toml
 from benchmark.errors import BenchmarkError, ConfigError
 from benchmark.files import write_text
+from benchmark.reporting.escape import csv_cell
 from benchmark.tuning.scores import RULE, Result, choose, reference_levels, score
 
 # Controls that are not searched and cannot take all from the method they are based on: control → (method, values).
@@ -143,7 +144,7 @@ def _trials(outcome: Outcome) -> str:
         for task in tasks:
             end = result.reached[task]
             row += [end, ""] if isinstance(end, str) else ["done", repr(end)]
-        writer.writerow([*row, *(result.values.get(name, "") for name in names)])
+        writer.writerow(map(csv_cell, [*row, *(result.values.get(name, "") for name in names)]))
     return out.getvalue()
 
 

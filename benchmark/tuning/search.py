@@ -13,7 +13,7 @@ from typing import Any
 from baselines.registry import get_method
 from benchmark.config import Config, with_method, with_user_values
 from benchmark.errors import BenchmarkError, ConfigError
-from benchmark.plan import PROTOCOL, Run, TaskSource, make_runs
+from benchmark.plan import PROTOCOL, Run, TaskSource, make_runs, model_digests
 from benchmark.store import RunStore
 from benchmark.tuning.scores import DIVERGED, FAILED, Result
 from benchmark.tuning.spaces import check_completions, load_space, trial_values
@@ -89,7 +89,7 @@ class Search:
                 values.pop(name)
             for name in ("workers", "checkpoint_seconds"):
                 values["execution"].pop(name)
-            tasks[task] = {"config": values, **source.versions()}
+            tasks[task] = {"config": values, **source.versions(), **model_digests(config.for_task(task))}
         digest = hashlib.sha256(json.dumps(tasks, sort_keys=True).encode()).hexdigest()[:8]
         return {"profile": config.profile, "trials": self.trials, "seeds": list(self.seeds), "tasks": list(tasks),
                 "budget": {"kind": config.budget.kind, "limit": config.budget.limit}, "protocol": PROTOCOL,

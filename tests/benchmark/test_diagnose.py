@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 
 import pandas as pd
 import pytest
@@ -125,3 +126,25 @@ def test_a_damaged_run_directory_is_named(finished):
         load_run(store.folder)
     with pytest.raises(ConfigError):
         Settings(draws=0)
+
+
+def test_the_models_of_a_run_are_taken_from_where_they_lie_now(make_run, toy_config, tmp_path):
+    from benchmark.config import with_assignments
+    from benchmark.plan import Run, model_digests
+    from benchmark.revisit import with_models
+
+    place = tmp_path / "one" / "llama"
+    place.mkdir(parents=True)
+    (place / "model.safetensors").write_bytes(b"weights")
+    config = with_assignments(toy_config, [f"model.path={place}"], [])
+    run = Run("wmt20_mlqe", "zopro", 0, config, {"task_version": "1", "revision": "x", **model_digests(config)})
+    (tmp_path / "config.json").write_text(json.dumps({"run": run.identity(), "config": run.resolved()}))
+    read = load_run(tmp_path)
+    assert read.hash == run.hash and read.config.model.path == "llama"
+    moved = tmp_path / "two" / "llama"
+    shutil.copytree(place, moved)
+    assert with_models(read, str(moved), None).config.model.path == str(moved)
+    assert with_models(read, None, None) == read
+    (moved.parent / "mistral").mkdir()
+    with pytest.raises(ConfigError, match="had another model"):
+        with_models(read, str(moved.parent / "mistral"), None)

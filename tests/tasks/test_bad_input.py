@@ -126,7 +126,7 @@ BAD_ROWS = [
     ),
     ("hh_rlhf", {"chosen": f"{H} Hi{A} same", "rejected": f"{H} Hi{A} same"}, "identical", "rejected"),
     ("hh_rlhf", {"chosen": f"{H} Hi{A} ", "rejected": f"{H} Hi{A} b"}, "last reply is empty", "chosen"),
-    ("hh_rlhf", {"chosen": f"{A} a", "rejected": f"{A} b"}, "prompt is empty", "prompt"),
+    ("hh_rlhf", {"chosen": f"{A} a", "rejected": f"{A} b"}, "prompt is empty", "chosen"),
     ("hh_rlhf", {"chosen": f"{H} \ud800{A} a"}, "not valid Unicode", "chosen"),
 ]
 

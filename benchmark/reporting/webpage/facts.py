@@ -63,7 +63,8 @@ def _task(results: Results, task: str) -> list[str]:
         f"data: {results.data(task)}",
     ]
     if prompts := data.get("prompts"):
-        lines.append("distinct prompts: " + ", ".join(f"{count:,} {split}" for split, count in prompts.items()))
+        lines.append("distinct prompts: " + ", ".join(f"{count:,} {split}" for split, count in prompts.items()
+                                                     if count is not None))
     if model.get("parameters"):
         named = model.get("path") or "built from the configuration"
         revision = f", revision {model['revision']}" if model.get("revision") else ""
