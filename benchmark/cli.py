@@ -6,11 +6,11 @@ import argparse
 import os
 import sys
 
-from benchmark.commands import bench, compare, diagnose, listing, report, run, tune
+from benchmark.commands import bench, compare, diagnose, listing, report, run, tune, visualise
 from benchmark.commands.options import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
 from benchmark.errors import BenchmarkError
 
-COMMANDS = (run, listing, report, compare, diagnose, bench, tune)
+COMMANDS = (run, listing, report, compare, diagnose, visualise, bench, tune)
 
 
 def main(arguments: list[str] | None = None) -> int:

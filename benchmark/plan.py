@@ -14,6 +14,7 @@ from benchmark.config import SECTIONS, Config
 from benchmark.errors import BenchmarkError, ConfigError
 
 PROTOCOL = "1.1"  # results of different protocol versions are never put in one table
+UNCHANGING = ("workers", "keep", "keep_every")  # fields of [execution] that change no result
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class Run:
         """First 8 hexadecimal digits of the sha256 of all that can change the result: worker count and what is kept are
         not in it."""
         values = self.resolved()
-        values["execution"] = {k: v for k, v in values["execution"].items() if k not in ("workers", "keep")}
+        values["execution"] = {k: v for k, v in values["execution"].items() if k not in UNCHANGING}
         values.pop("profile")
         parts = {"config": values, "task": self.task, "method": self.method, "seed": self.seed,
                  "version": get_method(self.method).version, "protocol": PROTOCOL, **self.versions}

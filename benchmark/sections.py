@@ -125,6 +125,8 @@ class Execution:
     backward_batch: int = option(64, "sequences per backward pass; gradients are accumulated", minimum=2)
     keep: str = option("all", "what a finished run keeps: all, or curves = no adapters (their hashes stay in the "
                               "summary) and no log of updates", ("all", "curves"))
+    keep_every: int = option(0, "keep the policy's adapter at every so many updates, beside those of every iteration "
+                                "(for visualise); 0 = iterations only", minimum=0)
 
 
 SECTIONS: dict[str, type] = {

@@ -62,6 +62,13 @@ class RunStore:
         save_file(policy, folder / "policy.safetensors")
         save_file(reward, folder / "reward.safetensors")
 
+    def save_policy(self, iteration: int, update: int, policy: dict[str, Any]) -> None:
+        """Keep the policy's trainable tensors after ``update`` updates of the run, within ``iteration``."""
+        from safetensors.torch import save_file
+
+        folder = self.folder / "adapters" / f"iteration_{iteration}"
+        save_file(policy, folder / f"policy_update_{update:07}.safetensors")
+
     def _update(self, kind: str, iteration: int) -> dict[str, Any]:
         from safetensors.torch import load_file
 
