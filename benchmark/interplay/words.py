@@ -144,7 +144,7 @@ def _compared(rows: pd.DataFrame) -> str:
 
 
 def angle(value: float | None) -> str:
-    return "–" if value is None or not np.isfinite(value) else f"{value:.1f}°"
+    return "–" if value is None or not np.isfinite(value) else f"{value:.2f}°"
 
 
 def cells(lines: Sequence[Mapping[str, Any]]) -> list[list[str]]:

@@ -12,7 +12,7 @@ from benchmark.errors import ConfigError, DataError
 from benchmark.interplay import trajectories
 from benchmark.interplay.analysis import ALL, FACTORS, analyse
 from benchmark.interplay.trajectories import OUTSIDE, Trajectory
-from benchmark.interplay.words import beyond_chance, often_outside, verdict
+from benchmark.interplay.words import beyond_chance, often_outside, scores, verdict
 from tests.benchmark.interplay.world import SIZE, at, factors, moved, plane, rewrite, states, tensors, unit, write_run
 
 
@@ -71,15 +71,13 @@ def test_random(tmp_path):
     rng = np.random.default_rng(7)
     steps = [rng.standard_normal(SIZE) for _ in range(40)]
     rows = measured(tmp_path, steps[:20], steps[20:])
-    for relation in ("same", "next", "policy", "reward"):
-        some = of(rows, "cosine", relation)
-        scores = some.value / (some.null_high / 1.959964)
-        assert scores.std() == pytest.approx(1, abs=0.35) and abs(scores.mean()) < 4 / np.sqrt(len(scores))
-        assert not beyond_chance(some)
+    some = [of(rows, "cosine", relation) for relation in ("same", "next", "policy", "reward")]
+    found = np.concatenate([scores(each) for each in some])
+    assert len(found) == 77 and found.std() == pytest.approx(1, abs=0.25) and abs(found.mean()) < 3 / np.sqrt(77)
+    assert not any(beyond_chance(each) for each in some)
     assert of(rows, "cosine", "same").null_high.iloc[0] / 1.959964 == pytest.approx(1 / np.sqrt(SIZE), rel=0.15)
     for measure in ("Procrustes disparity", "distance correlation"):
-        line = of(rows, measure, "trajectories")
-        assert line.null_low.item() <= line.value.item() <= line.null_high.item()
+        assert abs(scores(of(rows, measure, "trajectories")).item()) < 3
     assert not often_outside(of(rows, "distance correlation", "same"))
 
 
