@@ -175,11 +175,28 @@ def _cosine_rows(weights: str, layer: str, moments: Moments, count: int) -> Iter
         for k, i, j in pairs(relation, count):
             told = shared[i, j] if relation in ("same", "next") else None
             yield _row(weights, layer, "cosine", relation, k, cosines[i, j], band_of(deviation[i, j]), told)
-    apart = [(i, count + j) for i in range(count) for j in range(count) if j not in (i, i - 1)]
-    values = np.array([cosines[pair] for pair in apart])
-    if layer == ALL and np.isfinite(values).any():  # what pairs of iterations give that have nothing to do with another
-        spread = np.sqrt(np.nanmean([deviation[pair] ** 2 for pair in apart]) / np.isfinite(values).sum())
-        yield _row(weights, layer, "cosine", "unpaired", None, float(np.nanmean(values)), band_of(spread))
+    if layer == ALL and (found := _unpaired(cosines, deviation, count)):
+        yield _row(weights, layer, "cosine", "unpaired", None, found[0], band_of(found[1]))
+
+
+def _unpaired(cosines: np.ndarray, deviation: np.ndarray, count: int) -> tuple[float, float] | None:
+    """Mean cosine of policy and reward model in iterations that have nothing to do with each other, and its standard
+    deviation by chance; None without such a pair.
+
+    Successive updates of one model are alike, so these cosines rise and fall together: the deviation is that of a
+    policy and a reward model whose updates keep the angles among themselves, independent of each other.
+    """
+    policy, reward = slice(None, count), slice(count, None)
+    across, spread = cosines[policy, reward], deviation[policy, reward]
+    i, j = np.indices(across.shape)
+    weights = ((j != i) & (j != i - 1) & np.isfinite(across)).astype(float)
+    if not weights.any():
+        return None
+    weights /= weights.sum()
+    alike = [np.nan_to_num(cosines[part, part]) for part in (policy, reward)]
+    share = max(float((weights * (alike[0] @ weights @ alike[1])).sum()), 0.0)
+    known = weights > 0
+    return float((weights[known] * across[known]).sum()), float(np.sqrt(share * (spread[known] ** 2).mean()))
 
 
 def _spectrum_rows(spectrum: Spectrum, count: int) -> Iterator[dict[str, Any]]:

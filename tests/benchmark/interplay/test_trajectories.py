@@ -33,6 +33,9 @@ def test_parallel(tmp_path):
         assert of(rows, "cosine", relation).value.to_numpy() == pytest.approx(1)
         assert of(rows, "cosine", relation).degrees.to_numpy() == pytest.approx(0, abs=1e-3)
         assert verdict(of(rows, "cosine", relation)).startswith("alike beyond chance")
+    # All pairs of iterations are one and the same pair of directions: their mean scatters as a single one does.
+    one, mean = of(rows, "cosine", "same"), of(rows, "cosine", "unpaired")
+    assert mean.null_high.item() == pytest.approx(one.null_high.iloc[0])
     assert of(rows, "pearson", "same").value.to_numpy() == pytest.approx(1)
     assert of(rows, "distance correlation", "same").value.to_numpy() == pytest.approx(1)
     assert of(rows, "norm", "policy").value.to_numpy() == pytest.approx([0.5, 1.0, 0.2, 0.7])
