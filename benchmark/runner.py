@@ -191,11 +191,19 @@ class Execution:
                     figures["noise_floor"] = self._noise_floor(iteration, batch)
                     self.health.note(iteration, figures)
                 self._log_update(iteration, {**batch.info, **figures})
+                self._keep_if_due(iteration)
                 self._evaluate_if_due(iteration)
                 if self.slice.over(iteration):
                     break
             self._checkpoint_if_due(iteration)
         self._note_peak()
+
+    def _keep_if_due(self, iteration: int) -> None:
+        """Keep the policy at every ``execution.keep_every``-th update; the last of an iteration is kept anyway."""
+        every = self.run.config.execution.keep_every
+        if every and self.meter.updates % every == 0 and not self.slice.over(iteration):
+            with self.meter.ledger("log"):
+                self.store.save_policy(iteration, self.meter.updates, self.policy.state())
 
     def _noise_floor(self, iteration: int, batch: Batch) -> float:
         """Noise of the loss, measured once in every iteration, at its first zeroth-order update."""

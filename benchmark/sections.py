@@ -126,6 +126,8 @@ class Execution:
     keep: str = option("all", "what a finished run keeps: all, or curves = no adapters (their hashes stay in the "
                               "summary) and no log of updates", ("all", "curves"))
     checkpoint_seconds: float = option(60.0, "seconds between two checkpoints; 0 = after every batch", minimum=0)
+    keep_every: int = option(0, "keep the policy's adapter at every so many updates, beside those of every iteration "
+                                "(for visualise); 0 = iterations only", minimum=0)
 
 
 SECTIONS: dict[str, type] = {
@@ -134,4 +136,4 @@ SECTIONS: dict[str, type] = {
     "execution": Execution,
 }
 
-WITHOUT_EFFECT = ("workers", "keep", "checkpoint_seconds")  # fields of execution that cannot change a result
+WITHOUT_EFFECT = ("workers", "keep", "keep_every", "checkpoint_seconds")  # fields of execution that change no result

@@ -156,10 +156,17 @@ class RunStore:
         folder = self.folder / "adapters" / f"iteration_{iteration}"
         with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
-        for kind, tensors in (("policy", policy), ("reward", reward)):
-            path = folder / f"{kind}.safetensors"
-            write_tensors(path, tensors)
-            self._digests[path.relative_to(self.folder / "adapters").as_posix()] = sha256(path)
+        self._save(folder / "policy.safetensors", policy)
+        self._save(folder / "reward.safetensors", reward)
+
+    def save_policy(self, iteration: int, update: int, policy: dict[str, Any]) -> None:
+        """Keep the policy's trainable tensors after ``update`` updates of the run, within ``iteration``."""
+        self._save(self.folder / "adapters" / f"iteration_{iteration}" / f"policy_update_{update:07}.safetensors",
+                   policy)
+
+    def _save(self, path: Path, tensors: dict[str, Any]) -> None:
+        write_tensors(path, tensors)
+        self._digests[path.relative_to(self.folder / "adapters").as_posix()] = sha256(path)
 
     def _update(self, kind: str, iteration: int) -> dict[str, Any]:
         from safetensors.torch import load_file

@@ -14,6 +14,7 @@ from baselines.registry import get_method
 from benchmark.config import Config, with_method, with_user_values
 from benchmark.errors import BenchmarkError, ConfigError
 from benchmark.plan import PROTOCOL, Run, TaskSource, make_runs, model_digests
+from benchmark.sections import WITHOUT_EFFECT
 from benchmark.store import RunStore
 from benchmark.tuning.scores import DIVERGED, FAILED, Result
 from benchmark.tuning.spaces import check_completions, load_space, trial_values
@@ -87,8 +88,7 @@ class Search:
             values = config.for_task(task).as_dict()
             for name in ("profile", "methods"):
                 values.pop(name)
-            for name in ("workers", "checkpoint_seconds"):
-                values["execution"].pop(name)
+            values["execution"] = {k: v for k, v in values["execution"].items() if k not in WITHOUT_EFFECT}
             tasks[task] = {"config": values, **source.versions(), **model_digests(config.for_task(task))}
         digest = hashlib.sha256(json.dumps(tasks, sort_keys=True).encode()).hexdigest()[:8]
         return {"profile": config.profile, "trials": self.trials, "seeds": list(self.seeds), "tasks": list(tasks),
