@@ -194,7 +194,7 @@ def _build(part: Path, config: Config, task: str, data: Any, seed: int, report: 
         return {}
 
     stages.run("tokenizer", ["tokenizer"], tokenize)
-    tokenizer = AutoTokenizer.from_pretrained(part / "tokenizer")
+    tokenizer = AutoTokenizer.from_pretrained(part / "tokenizer", trust_remote_code=config.model.trust_remote_code)
     encoder = Encoder(tokenizer, adapter.cue, adapter.truncation, config.decoding)
     rows = Rows.of(data, encoder, config)
     context = part, encoder, rows, config, seed, device

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,13 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # no test may reach for the network
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 TASK = "wmt20_mlqe"  # has scores, task metrics and a gold score
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Every test starts with one torch thread, whatever the one before it asked for: bits depend on their number."""
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

@@ -31,14 +31,17 @@ def start(job):
     return process, here
 
 
-def killed_until_done(job, done, draws, kills, least, most):
-    """Kill the job's process again and again at random moments, then let it finish; return the number of kills."""
+def killed_until_done(job, done, begun, draws, kills, least, most):
+    """Kill the job's process again and again, then let it finish; return the number of kills.
+
+    The first kill comes as soon as there is something to go on from (``begun``), the others at random moments.
+    """
     count = 0
     while not done():
         process, pipe = start(job)
         if count < kills:
             end = time.monotonic() + draws.uniform(least, most)
-            while time.monotonic() < end and process.is_alive():
+            while process.is_alive() and not (begun() if count == 0 else time.monotonic() > end):
                 time.sleep(0.01)
             if process.is_alive():
                 os.kill(process.pid, signal.SIGKILL)
@@ -58,7 +61,8 @@ def test_a_run_that_is_killed_at_random_moments_ends_as_one_that_was_not(method,
     begun = time.monotonic()
     execute(run, prepared, whole, lambda state: None)
     took = time.monotonic() - begun
-    count = killed_until_done(job, lambda: job.store.done, random.Random(seed), 4, 0.3, 0.5 + took)
+    count = killed_until_done(job, lambda: job.store.done, job.store.checkpoints.folder.is_dir, random.Random(seed),
+                              4, 0.3, 0.5 + took)
     assert count >= 1 and of_run(job.store) == of_run(whole)
     assert holder(job.store.folder) is None and not job.store.checkpoints.folder.exists()
 
@@ -68,7 +72,8 @@ def test_a_preparation_that_is_killed_at_random_moments_ends_as_one_that_was_not
     """The same folder name, because the preparation is told its key by it."""
     config = replace(toy_config, execution=replace(toy_config.execution, checkpoint_seconds=0))
     job = Preparation("wmt20_mlqe", 0, tmp_path / toy_folder.name, config)
-    count = killed_until_done(job, lambda: (job.folder / "preparation.json").exists(), random.Random(4), 4, 0.3, 3.0)
+    count = killed_until_done(job, (job.folder / "preparation.json").exists,
+                              job.folder.with_name(f"{job.folder.name}.part").is_dir, random.Random(4), 4, 0.3, 3.0)
     assert count >= 1 and of_preparation(job.folder) == of_preparation(toy_folder)
     assert [path.name for path in tmp_path.iterdir()] == [toy_folder.name]
 

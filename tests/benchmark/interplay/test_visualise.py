@@ -92,7 +92,7 @@ def test_wrong_requests_are_named(folder, quick, capsys, arguments, words):
 
 def test_runs_without_adapters_are_left_out_by_name(folder, quick, capsys):
     run, store = write_run(folder, states([at(0)]), states([at(0)], seed=1), method="dpo")
-    store.reduce()
+    store.tidy("curves")
     assert main(["visualise", str(folder), "--method", "rloo,dpo"]) == 0
     assert f"left out: {run.name} has kept no adapters" in capsys.readouterr().out
     assert main(["visualise", str(folder), "--method", "dpo"]) == 2
