@@ -8,6 +8,7 @@ sha256 of both, ``manifest.json``; it is written under another name and renamed 
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 import time
@@ -26,6 +27,7 @@ State = dict[str, Any]
 FILES = ("state.json", "tensors.safetensors")
 TENSOR = "__tensor__"  # key that stands for a tensor in state.json
 KEPT = 2  # checkpoints: the newest, and the one before in case the newest is damaged
+GONE = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EIO)  # errors that stay, of a file that cannot be read
 
 
 class Checkpoints:
@@ -70,6 +72,8 @@ class Checkpoints:
                 write_json(part / "manifest.json", {name: sha256(part / name) for name in FILES})
                 part.rename(final)
                 sync(self.folder)
+                if not before:  # the folder is new, as are logs and adapters beside it
+                    sync(self.folder.parent)
             except BaseException:
                 shutil.rmtree(part, ignore_errors=True)  # a full disk needs the space
                 raise
@@ -82,6 +86,9 @@ class Checkpoints:
         Args:
             note: told of every checkpoint that cannot be used, and why; it is removed.
             accept: raises ValueError or OSError if what a checkpoint belongs to is not there.
+
+        Raises:
+            OSError: of the kind that passes (too many open files, no permission); every checkpoint is as it was.
         """
         for folder in reversed(self._numbered()):
             try:
@@ -89,6 +96,8 @@ class Checkpoints:
                 accept(state)
                 return state
             except (OSError, ValueError, KeyError, TypeError) as error:
+                if isinstance(error, OSError) and error.errno not in GONE:  # it may be whole: nothing is removed
+                    raise
                 note(f"checkpoint {int(folder.name)} is damaged and not used: {_plain(error)}")
                 shutil.rmtree(folder, ignore_errors=True)
         return None

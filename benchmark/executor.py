@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from benchmark.config import Config
-from benchmark.errors import BenchmarkError, Busy, StorageError
+from benchmark.config import Config, Execution
+from benchmark.errors import BenchmarkError, Busy, DataError
 from benchmark.paths import without_places
 from benchmark.plan import Run
 from benchmark.store import RunStore
@@ -40,17 +40,22 @@ class Preparation:
     seed: int
     folder: Path
     config: Config
+    versions: dict[str, str] = field(default_factory=dict, hash=False)  # of rows and models, by which it is named
 
     @property
     def name(self) -> str:
         return f"prepare {self.task} s{self.seed}"
 
     def execute(self, report: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
-        from benchmark.plan import read_tasks
+        from benchmark.plan import model_digests, read_tasks
         from benchmark.preparation import prepare
 
-        data = read_tasks(self.config, [self.task])[self.task].data
-        prepared = prepare(self.folder, self.config, self.task, data, self.seed,
+        source = read_tasks(self.config, [self.task])[self.task]
+        now = {**source.versions(), **model_digests(self.config)}
+        if any(now.get(name) != version for name, version in self.versions.items()):
+            raise DataError(f"{self.task}: its rows, or a model's files, have changed since the command began. Repeat "
+                            f"the command.")
+        prepared = prepare(self.folder, self.config, self.task, source.data, self.seed,
                            lambda stage, share: report({"stage": stage, "share": share}),
                            lambda text: report({"note": text}))
         return {"status": "done", "seconds": prepared.info["seconds"], "accuracy": prepared.info["reward_accuracy"]}
@@ -87,9 +92,13 @@ class RunJob:
             return execute(self.run, prepared, self.store, report)
 
     def record_failure(self, kind: str, message: str, details: str) -> None:
-        # A full disk may be why it failed; the terminal names the failure anyhow.
-        with contextlib.suppress(OSError, StorageError):
-            self.store.fail(kind, without_places(message), without_places(details))
+        from benchmark.locks import locked
+
+        # A full disk may be why it failed, and another command may work on the folder by now; the terminal names the
+        # failure anyhow.
+        with contextlib.suppress(OSError, BenchmarkError), locked(self.store.folder, patience=1.0):
+            if not self.store.done:
+                self.store.fail(kind, without_places(message), without_places(details))
 
 
 Job = Preparation | RunJob
@@ -110,7 +119,7 @@ def jobs_for(runs: Iterable[Run], out: Path, cache: Path, make: Callable[[Run, P
     for run in runs:
         folder = cache_folder(cache, run.task, run.seed, preparation_key(run.config, run.task, run.seed, run.versions))
         if not (folder / "preparation.json").is_file():
-            preparations.setdefault(folder, Preparation(run.task, run.seed, folder, run.config))
+            preparations.setdefault(folder, Preparation(run.task, run.seed, folder, run.config, run.versions))
         jobs.append(make(run, folder, out))
     return [*preparations.values(), *jobs]
 
@@ -132,19 +141,24 @@ class Outcome:
     interrupted: bool = False
 
 
+def as_configured(execution: Execution) -> None:
+    """Have torch compute in this process as ``execution`` says: what can move the last bits of a result."""
+    import torch
+
+    torch.set_num_threads(execution.threads)
+    if execution.device != "cpu":  # same hash, same curve: no atomic additions on the device
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True, warn_only=True)
+
+
 def attempt(job: Job, report: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
     """Execute ``job``; a failure is recorded beside what the job wrote, and returned."""
-    import torch
     from transformers.utils import logging
 
     from benchmark.failures import explain
 
     logging.disable_progress_bar()
-    config = job.config if isinstance(job, Preparation) else job.run.config
-    torch.set_num_threads(config.execution.threads)
-    if config.execution.device != "cpu":  # same hash, same curve: no atomic additions on the device
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.use_deterministic_algorithms(True, warn_only=True)
+    as_configured((job.config if isinstance(job, Preparation) else job.run.config).execution)
     try:
         return job.execute(report)
     except (KeyboardInterrupt, Interrupted):
@@ -266,15 +280,18 @@ def _listen(running: list[_Running], watcher: Watcher) -> None:
 
 def _drain(item: _Running, watcher: Watcher) -> None:
     """Read everything a job has said."""
-    try:
-        while not item.pipe.closed and item.pipe.poll():
+    while not item.pipe.closed:
+        try:
+            if not item.pipe.poll():
+                return
             kind, value = item.pipe.recv()
-            if kind == "ended":
-                item.outcome = value
-            else:
-                watcher.progress(item.job, value)
-    except EOFError:
-        item.pipe.close()
+        except (EOFError, OSError):  # it has ended, or was killed in the middle of a message
+            item.pipe.close()
+            return
+        if kind == "ended":
+            item.outcome = value
+        else:
+            watcher.progress(item.job, value)
 
 
 def _died(item: _Running) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from benchmark.files import KEPT, storage_error
 
 MEMORY = (f"Fewer --workers, a smaller execution.forward_batch or execution.backward_batch, or a machine with more. "
           f"{KEPT}")
+NO_MEMORY = ("can't allocate memory", "out of memory", "ALLOC_FAILED")  # of the CPU, of MPS and CUDA, of cuBLAS
 
 
 def out_of_memory(error: BaseException) -> bool:
@@ -16,7 +17,7 @@ def out_of_memory(error: BaseException) -> bool:
     import torch
 
     return (isinstance(error, MemoryError | torch.OutOfMemoryError)
-            or (isinstance(error, RuntimeError) and "can't allocate memory" in str(error)))
+            or (isinstance(error, RuntimeError) and any(words in str(error) for words in NO_MEMORY)))
 
 
 def explain(error: Exception) -> tuple[str, str]:

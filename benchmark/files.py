@@ -25,7 +25,10 @@ KEPT = "Finished runs and the last checkpoint are kept; the same command goes on
 def storage_error(path: Path, error: Exception) -> StorageError:
     """What a user needs to know about a failed write or read of ``path``; no absolute path in it."""
     reason = getattr(error, "strerror", None) or str(error)
-    remedy = REMEDIES.get(getattr(error, "errno", None), "Look at the disk.")
+    code = getattr(error, "errno", None)
+    if code is None and os.strerror(errno.ENOSPC) in reason:  # safetensors tells the system's error in words only
+        code = errno.ENOSPC
+    remedy = REMEDIES.get(code, "Look at the disk.")
     return StorageError(f"{path.parent.name}/{path.name}: cannot be written ({reason}). {remedy} {KEPT}")
 
 

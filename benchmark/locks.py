@@ -41,6 +41,9 @@ def _try(path: Path) -> int | None:
             return None
         except FileNotFoundError:  # removed by its last holder between our opening and locking it
             pass
+        except BaseException:  # a full disk: an open file would keep the lock as long as this process lives
+            os.close(number)
+            raise
         os.close(number)
 
 

@@ -10,7 +10,8 @@ from benchmark.errors import BenchmarkError
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")  # of a task, a method or a profile: never a place
 # An absolute path, one that climbs, or what is left of one; less its last part. In quotes it may hold spaces.
-_WAY = re.compile(r"(?:…|\.\.|(?<![\w./:…]))(?:/[^\s/'\"]+)*/(?=[^\s/])|\b[A-Za-z]:\\(?:[^\s\\'\"]+\\)*(?=[^\s\\])")
+_WAY = re.compile(r"(?:…|\.\.|(?<=file:)//|(?<![\w./:…])|(?<=:)(?!//))(?:/[^\s/'\"]+)*/(?=[^\s/])"
+                  r"|\b[A-Za-z]:\\(?:[^\s\\'\"]+\\)*(?=[^\s\\])")
 _QUOTED = re.compile(r"(?<=['\"])(?:…|[A-Za-z]:(?=\\))?[/\\][^'\"\n]*[/\\](?=[^'\"\n]*['\"])")
 
 

@@ -95,7 +95,8 @@ def load_run(folder: Path, trust_remote_code: bool = False) -> Run:
                     if name in identity or name not in MODEL_DIGESTS}
         run = Run(check_name(identity["task"], TASKS, "task"), identity["method"], int(identity["seed"]), config,
                   versions)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, ConfigError) as error:
+    except (OSError, ValueError, ArithmeticError, LookupError, TypeError, AttributeError, RecursionError,
+            ConfigError) as error:
         raise BenchmarkError(f"{folder.name}/config.json: not a run of this version ({error}).") from None
     if config.model.trust_remote_code and not trust_remote_code:
         raise BenchmarkError(f"{folder.name}/config.json: the run let model {config.model.path} run code of its own. A "

@@ -10,7 +10,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from benchmark.budget import Meter
 from benchmark.checkpoint import Periodic
 from benchmark.config import Config
 from benchmark.encoding import Encoder
-from benchmark.errors import BenchmarkError, DataError, StorageError
+from benchmark.errors import DataError
 from benchmark.files import write_json
 from benchmark.judge import GoldJudge, Judge, LLMJudge, RewardModelJudge
 from benchmark.loading import (
@@ -39,8 +39,10 @@ from benchmark.loading import (
 )
 from benchmark.locks import locked
 from benchmark.models import Adapted, Policy, RewardModel, add_adapter
-from benchmark.stages import Stages
-from benchmark.training import Pair, Scored, accuracy, step_count, train_reward, train_sft
+from benchmark.paths import folder_name
+from benchmark.rows import Rows
+from benchmark.stages import Stages, check_finished
+from benchmark.training import accuracy, step_count, train_reward, train_sft
 
 VERSION = "2"  # part of the cache key: raise it when a preparation would come out different
 COMPUTED_WITH = ("device", "threads", "forward_batch", "backward_batch")  # fields of execution that can move last bits
@@ -67,7 +69,11 @@ def preparation_key(config: Config, task: str, seed: int, versions: dict[str, st
 
 @dataclass
 class Prepared:
-    """A finished preparation, read from its folder. Loads models on request; each caller gets its own copy."""
+    """A finished preparation, read from its folder. Loads models on request; each caller gets its own copy.
+
+    Raises:
+        BenchmarkError: a file of it was altered after it was prepared.
+    """
 
     folder: Path
     config: Config
@@ -76,6 +82,7 @@ class Prepared:
     def __post_init__(self) -> None:
         from tasks import get_task
 
+        check_finished(self.folder)
         self.adapter = get_task(self.task)
         self.device = device_of(self.config.execution)
         self.info: dict[str, Any] = json.loads((self.folder / "preparation.json").read_text(encoding="utf-8"))
@@ -168,9 +175,7 @@ def prepare(folder: Path, config: Config, task: str, data: Any, seed: int, repor
         try:
             stages = Stages(part, config.execution.checkpoint_seconds, note)
             _build(part, config, task, data, seed, report, folder.name.rsplit("__", 1)[-1], stages)
-        except StorageError:
-            raise
-        except BenchmarkError:  # it would fail again
+        except DataError:  # its rows will not do, now or later; what else may fail can pass, and finished stages stay
             shutil.rmtree(part, ignore_errors=True)
             raise
         stages.finish(folder)
@@ -212,7 +217,7 @@ def _build(part: Path, config: Config, task: str, data: Any, seed: int, report: 
             *context, lambda done: report("judge", 0.5 + done / 2), saving))
     write_json(part / "data.json", {"prompts": rows.prompts, "pairs": rows.train_pairs})
     write_json(part / "preparation.json", {
-        "task": task, "seed": seed, "key": key, "model": Path(config.model.path).name,
+        "task": task, "seed": seed, "key": key, "model": folder_name(config.model.path),
         "model_revision": revision_of(config.model), "task_version": data.version, "source": data.source,
         "revision": data.revision,
         "rows": {"read": data.rows.read, "used": data.rows.used, "rejected": dict(data.rows.rejected)},
@@ -235,46 +240,6 @@ def evaluate_start(folder: Path, config: Config, task: str, seed: int) -> None:
     evaluator = Evaluator(prepared, reward.state(), seed)
     save_baseline(folder / "baseline.json",
                   {split: evaluator.evaluate(policy, reward, split) for split in ("validation", "test")})
-
-
-@dataclass
-class Rows:
-    """The rows of a task, over-long prompts dealt with as the configuration says."""
-
-    demonstrations: list[tuple[str, str]]
-    train_pairs: list[Pair]
-    held_out_pairs: list[Pair]
-    scored: list[Scored]
-    prompts: dict[str, list[dict[str, str]]]
-    long: int
-
-    @staticmethod
-    def of(data: Any, encoder: Encoder, config: Config) -> Rows:
-        """Raises DataError if a split has no prompt, or training has no pair."""
-        fits: dict[str, bool] = {}
-
-        def keep(prompt: str) -> bool:
-            if prompt not in fits:
-                fits[prompt] = encoder.fits(prompt)
-            return fits[prompt] or config.decoding.long_prompts == "truncate"
-
-        def pairs(*splits: str) -> list[Pair]:
-            return [(e.prompt, e.chosen, e.rejected) for s in splits for e in data.preferences[s] if keep(e.prompt)]
-
-        rows = Rows(
-            [(p, c) for p, c in data.demonstrations if keep(p)], pairs("train"), pairs("validation", "test"),
-            [(e.prompt, e.completion, e.score) for e in data.scored.get("train", ()) if keep(e.prompt)],
-            {split: [asdict(p) for p in prompts if keep(p.text)] for split, prompts in data.prompts.items()}, 0,
-        )
-        rows.long = sum(not ok for ok in fits.values())
-        empty = [split for split, prompts in rows.prompts.items() if not prompts]
-        if empty or not rows.train_pairs or not rows.held_out_pairs or not rows.demonstrations:
-            what = f"no prompt in {', '.join(empty)}" if empty else "no preference pair or demonstration"
-            raise DataError(
-                f"{data.task} ({data.source}): {what} is left after reading {data.rows.read} rows "
-                f"({rows.long} prompts over decoding.max_prompt_tokens = {config.decoding.max_prompt_tokens}, "
-                f"long_prompts = {config.decoding.long_prompts}). Give more rows, or raise the limit.")
-        return rows
 
 
 def _sft(part: Path, encoder: Encoder, rows: Rows, config: Config, seed: object, device: torch.device,

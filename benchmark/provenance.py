@@ -68,6 +68,16 @@ def commit() -> tuple[str | None, bool | None]:
         return None, None
 
 
+@functools.cache
+def code_digest() -> str:
+    """First 16 hexadecimal digits of the sha256 of the suite's own code, by name and content of each file."""
+    total, root = hashlib.sha256(), Path(__file__).resolve().parent.parent
+    folders = [root / name for name in ("baselines", "benchmark", "tasks")]
+    for path in sorted(path for folder in folders for path in folder.rglob("*.py")):
+        total.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
+    return total.hexdigest()[:16]
+
+
 def cpu_name() -> str:
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
@@ -89,7 +99,8 @@ def environment(device: str, threads: int, workers: int) -> dict[str, Any]:
     except (ValueError, OSError, AttributeError):
         memory = None
     return {
-        "commit": revision, "dirty": dirty, "python": sys.version.split()[0], "packages": packages(),
+        "commit": revision, "dirty": dirty, "code": code_digest(), "python": sys.version.split()[0],
+        "packages": packages(),
         "platform": f"{platform.system()} {platform.machine()}",
         "hardware": {
             "cpu": cpu_name(), "cores": os.cpu_count(), "memory_gib": round(memory, 1) if memory else None,

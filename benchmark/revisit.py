@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+from benchmark.config import Config
 from benchmark.errors import ConfigError
+from benchmark.executor import Preparation, as_configured
 from benchmark.paths import within
 from benchmark.plan import Run, cache_folder, load_run, model_digests, read_tasks
-from benchmark.preparation import Prepared, preparation_key, prepare
+from benchmark.preparation import Prepared, preparation_key
 from benchmark.store import RunStore
 
 
@@ -52,8 +54,13 @@ def with_models(run: Run, model: str | None, judge: str | None) -> Run:
     return found
 
 
-def prepared_for(run: Run, cache: Path, data: str | None) -> Prepared:
-    """The preparation of ``run``, from ``cache``; made anew from its rows if it is not there.
+def preparation_folder(run: Run, cache: Path) -> Path:
+    """Where the preparation of ``run`` lies in ``cache``, or would."""
+    return cache_folder(cache, run.task, run.seed, preparation_key(run.config, run.task, run.seed, run.versions))
+
+
+def config_to_prepare(run: Run, data: str | None) -> Config:
+    """The configuration from which the preparation of ``run`` can be made anew; its rows are read to see that.
 
     Args:
         data: folder of the raw files, for runs on local files.
@@ -61,15 +68,26 @@ def prepared_for(run: Run, cache: Path, data: str | None) -> Prepared:
     Raises:
         ConfigError: the run needs local files and ``data`` is not given, or holds other rows than the run read.
     """
-    folder = cache_folder(cache, run.task, run.seed, preparation_key(run.config, run.task, run.seed, run.versions))
-    if (folder / "preparation.json").is_file():
-        return Prepared(folder, run.config, run.task)
     if run.config.data.source == "local" and data is None:
-        raise ConfigError(f"{run.name} was made from local files, and its preparation is not in {cache}: pass --data.")
+        raise ConfigError(f"{run.name} was made from local files, and its preparation is not in --cache: pass --data.")
     config = dataclasses.replace(run.config, data=dataclasses.replace(run.config.data, folder=data or ""))
     source = read_tasks(config, [run.task])[run.task]
     if not source.versions().items() <= run.versions.items():
         raise ConfigError(f"{run.name} read other rows ({run.versions['revision']}) than there are now "
                           f"({source.versions()['revision']}): pass --data with the files of that run.")
-    print(f"preparing {run.task}, seed {run.seed}")
-    return prepare(folder, config, run.task, source.data, run.seed, lambda stage, share: None)
+    return config
+
+
+def prepared_for(run: Run, cache: Path, data: str | None) -> Prepared:
+    """The preparation of ``run``, from ``cache``; made anew from its rows, in this process, if it is not there.
+
+    Args:
+        data: as for :func:`config_to_prepare`, as are the errors.
+    """
+    folder = preparation_folder(run, cache)
+    if not (folder / "preparation.json").is_file():
+        config = config_to_prepare(run, data)
+        print(f"preparing {run.task}, seed {run.seed}")
+        as_configured(config.execution)
+        Preparation(run.task, run.seed, folder, config, run.versions).execute(lambda state: None)
+    return Prepared(folder, run.config, run.task)

@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.checkpoint import Checkpoints, Periodic
+from benchmark.errors import BenchmarkError
 from benchmark.files import check, sha256, sync, value_digest, write_json, writing
 
 Figures = dict[str, Any]
+RECORDS, CHECKSUMS = "stages", "checksums.json"
 
 
 class Stages:
@@ -26,7 +28,7 @@ class Stages:
 
     def __init__(self, folder: Path, seconds: float, note: Callable[[str], None]):
         self.folder, self.note, self._seconds = folder, note, seconds
-        self._records = folder / "stages"
+        self._records = folder / RECORDS
         self.spent = 0.0  # seconds of the stages, those of earlier attempts included
         with writing(self._records):
             self._records.mkdir(parents=True, exist_ok=True)
@@ -59,7 +61,9 @@ class Stages:
 
     def _digests(self, outputs: Sequence[str]) -> dict[str, str]:
         found = {}
-        for path in sorted(path for output in outputs for path in (self.folder / output).rglob("*") if path.is_file()):
+        places = [self.folder / output for output in outputs]
+        inside = [path for place in places for path in ([place] if place.is_file() else place.rglob("*"))]
+        for path in sorted(path for path in inside if path.is_file()):
             with writing(path):
                 sync(path)
             found[path.relative_to(self.folder).as_posix()] = sha256(path)
@@ -82,11 +86,30 @@ class Stages:
             return None
 
     def finish(self, folder: Path) -> None:
-        """All is done: force it to disk and put it in its place, ``folder``."""
+        """All is done: force it to disk and put it in its place, ``folder``, with the checksums of its files."""
+        digests = self._digests([path.name for path in self.folder.iterdir() if path.name not in (RECORDS, CHECKSUMS)])
+        write_json(self.folder / CHECKSUMS, digests)
         with writing(folder):
             for path in self.folder.rglob("*"):
                 sync(path)
             shutil.rmtree(folder, ignore_errors=True)
             self.folder.rename(folder)
             sync(folder.parent)
-        shutil.rmtree(folder / self._records.name, ignore_errors=True)  # last: until then all of it counts as finished
+        shutil.rmtree(folder / RECORDS, ignore_errors=True)  # last: until then all of it counts as finished
+
+
+def check_finished(folder: Path) -> None:
+    """BenchmarkError if a file of the finished preparation in ``folder`` was altered or is gone.
+
+    Preparations of earlier versions have no checksums and are taken as they are.
+    """
+    try:
+        digests = json.loads((folder / CHECKSUMS).read_text(encoding="utf-8"))
+        for name, digest in digests.items():
+            check(folder / name, digest)
+    except (OSError, ValueError, AttributeError) as error:
+        if isinstance(error, FileNotFoundError) and Path(error.filename).name == CHECKSUMS:
+            return
+        reason = f"{Path(error.filename).name} is missing" if isinstance(error, FileNotFoundError) else str(error)
+        raise BenchmarkError(f"cache {folder.name}: altered after it was prepared ({reason}). Remove that folder; the "
+                             f"same command makes it again.") from None

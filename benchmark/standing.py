@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from baselines.registry import METHODS
-from benchmark.errors import ConfigError
+from benchmark.errors import BenchmarkError, ConfigError
 from benchmark.locks import holder
+from benchmark.paths import within
 from benchmark.reporting.runs import NAME, number
+from benchmark.store import FILES, RunStore
 
 TAIL = 65536  # bytes from the end of a log that hold its last line
 STATES = ("done", "diverged", "running", "interrupted", "failed", "damaged")
@@ -24,7 +26,7 @@ class Standing:
 
     Attributes:
         name: of the directory; task, method and seed are taken from it.
-        state: one of ``STATES``; "damaged" is one with a file that cannot be read.
+        state: one of ``STATES``; "damaged" is one with a file that cannot be read or was altered.
         spent: share of the budget that was spent when it last wrote, in [0, 1]; None where it is not known.
         why: what it failed of, or what is damaged.
         warnings: of a finished run.
@@ -66,20 +68,23 @@ def standing(folder: Path) -> Standing:
     parts = NAME.match(folder.name)
     identity = (folder.name, parts["task"], parts["method"], int(parts["seed"]))
     try:
+        held = holder(folder)  # asked first: a run that ends meanwhile has its summary by then
         if (folder / "summary.json").is_file():
             summary = _object(folder / "summary.json")
             warnings = summary.get("warnings") or []
             if summary.get("status") not in FINISHED or not isinstance(warnings, list):
                 raise ValueError("summary.json: not a run's summary")
+            for name in FILES:
+                within(folder, folder / name)
+            RunStore(folder).check(summary)
             return Standing(*identity, summary["status"], _spent(folder), "", tuple(map(str, warnings)))
-        failed = (folder / "error.json").is_file()
-        if holder(folder):
+        if held:
             return Standing(*identity, "running", _spent(folder))
-        error = _object(folder / "error.json") if failed else {"type": "Interrupted"}
+        error = _object(folder / "error.json") if (folder / "error.json").is_file() else {"type": "Interrupted"}
         if error.get("type") == "Interrupted":
             return Standing(*identity, "interrupted", _spent(folder))
         return Standing(*identity, "failed", _spent(folder), f"{error.get('type')}: {error.get('message', '')}")
-    except (OSError, ValueError, RecursionError) as error:
+    except (BenchmarkError, OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         return Standing(*identity, "damaged", None, str(error))
 
 
@@ -100,8 +105,8 @@ def _spent(folder: Path) -> float | None:
     """Share of the budget that the last whole line of a log speaks of."""
     try:
         budget = _object(folder / "config.json")["run"]["budget"]
-        kind, limit = budget["kind"], float(budget["limit"])
-    except (OSError, ValueError, KeyError, TypeError):
+        kind, limit = str(budget["kind"]), float(budget["limit"])
+    except (OSError, ValueError, KeyError, TypeError, OverflowError):
         return None  # the state says what is known; a share cannot be
     shares = [spent / limit for name in ("curve.jsonl", "updates.jsonl")
               if (spent := number(_last_line(folder / name).get("spent", {}).get(kind))) is not None and limit > 0]

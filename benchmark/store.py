@@ -21,10 +21,16 @@ AGAIN = "Remove the run's folder and run again."
 
 
 def comparable(environment: dict[str, Any]) -> dict[str, Any]:
-    """What two attempts at a run must have in common for the second to go on where the first stopped."""
-    values = {key: value for key, value in environment.items() if key != "workers"}
-    prepared = values.get("preparation") or {}
-    return values | {"preparation": {key: value for key, value in prepared.items() if key != "seconds"}}
+    """What two attempts at a run must have in common for the second to go on where the first stopped; of the checkout
+    its code, whatever else a commit holds."""
+    parts = {name: {key: value for key, value in (environment.get(name) or {}).items() if key != left_out}
+             for name, left_out in (("preparation", "seconds"), ("hardware", "memory_gib"))}
+    return {key: value for key, value in environment.items() if key not in ("commit", "dirty", "workers")} | parts
+
+
+def _kept(config: dict[str, Any]) -> dict[str, Any]:
+    """How often adapters are kept: two answers in one run would leave a set that no single one gives."""
+    return {"execution.keep_every": config["config"]["execution"]["keep_every"]}
 
 
 class RunStore:
@@ -44,8 +50,10 @@ class RunStore:
         path = self.folder / "summary.json"
         try:
             summary = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            reason = error if isinstance(error, ValueError) else error.strerror
+            if not isinstance(summary, dict):
+                raise ValueError("not a JSON object")
+        except (OSError, ValueError, RecursionError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
             raise BenchmarkError(f"{self.folder.name}/{path.name}: cannot be read ({reason}). {AGAIN}") from None
         self.check(summary)
         return {key: value for key, value in summary.items() if key not in CHECKS}
@@ -80,7 +88,7 @@ class RunStore:
         Args:
             note: told why a checkpoint is not used.
         """
-        saved = self._last(environment, note)
+        saved = self._last(config, environment, note)
         if saved is None:
             self.start(config, environment)
             return None
@@ -96,20 +104,20 @@ class RunStore:
         write_json(self.folder / "environment.json", environment)
         return saved
 
-    def _last(self, environment: dict[str, Any], note: Callable[[str], None]) -> State | None:
+    def _last(self, config: dict[str, Any], environment: dict[str, Any], note: Callable[[str], None]) -> State | None:
         if not self.checkpoints.folder.is_dir():
             return None
         try:
             before = comparable(json.loads((self.folder / "environment.json").read_text(encoding="utf-8")))
-        except (OSError, ValueError):
-            note("its environment.json cannot be read: the run starts anew")
+            before |= _kept(json.loads((self.folder / "config.json").read_text(encoding="utf-8")))
+        except (FileNotFoundError, ValueError, AttributeError, KeyError, TypeError):  # also: JSON of another shape
+            note("its environment.json or config.json cannot be read: the run starts anew")
             return None
-        now = comparable(json.loads(json.dumps(environment)))
+        now = comparable(json.loads(json.dumps(environment))) | _kept(config)
         if apart := sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key)):
             note(f"its checkpoint was made in another environment ({', '.join(apart)}): the run starts anew")
             return None
-        saved = self.checkpoints.load(note, self._accept)
-        if saved is None:
+        if (saved := self.checkpoints.load(note, self._accept)) is None:
             note("no checkpoint can be used: the run starts anew")
         return saved
 
@@ -132,11 +140,10 @@ class RunStore:
     def checkpoint(self, state: State) -> None:
         """Keep ``state``, and how far the logs had got and what adapters there were."""
         logs = {}
-        for path in (self.folder / name for name in LOGS):
-            if path.is_file():
-                with writing(path):
-                    sync(path)
-                logs[path.name] = {"bytes": path.stat().st_size, "sha256": sha256(path)}
+        for path in filter(Path.is_file, (self.folder / name for name in LOGS)):
+            with writing(path):
+                sync(path)
+            logs[path.name] = {"bytes": path.stat().st_size, "sha256": sha256(path)}
         self.checkpoints.save({**state, "logs": logs, "adapters": self.digests()})
 
     def append(self, name: str, row: dict[str, Any]) -> None:
@@ -208,6 +215,8 @@ class RunStore:
     def finish(self, summary: dict[str, Any], keep: str = "all") -> None:
         """Write the summary, with which the run is done, and remove what ``keep`` leaves out."""
         gone = ("updates.jsonl",) if keep == "curves" else ()
+        with writing(self.folder / "error.json"):  # of a failure beside the run, such as another command's
+            (self.folder / "error.json").unlink(missing_ok=True)
         files = {}
         for path in (self.folder / name for name in FILES if name not in gone):
             if path.is_file():

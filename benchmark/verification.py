@@ -11,9 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from benchmark import provenance
-from benchmark.errors import BenchmarkError, ConfigError
-from benchmark.executor import RunJob, execute_jobs
+from benchmark.errors import ConfigError
+from benchmark.executor import Preparation, RunJob, execute_jobs
+from benchmark.failures import explain
 from benchmark.files import write_json
+from benchmark.locks import locked
+from benchmark.paths import without_places
 from benchmark.plan import Run
 from benchmark.seeding import derive_seed
 from benchmark.store import RunStore
@@ -22,6 +25,7 @@ TIMES = ("seconds", "ledgers")  # fields of a row that no repetition can share
 LOGS = ("updates.jsonl", "curve.jsonl")
 IDENTICAL, WITHIN, DIFFERENT, FAILED = "identical", "within tolerance", "different", "failed"
 GOOD = (IDENTICAL, WITHIN)
+SAME_PLATFORM = "on the same platform and versions, where a run should repeat bit for bit"
 
 
 @dataclass(frozen=True)
@@ -131,8 +135,9 @@ def compare(name: str, stored: RunStore, again: RunStore, tolerance: float) -> V
     verdict = IDENTICAL if not found else WITHIN if largest <= tolerance else DIFFERENT
     # An evaluation comes after the update it is counted with, so of two first differences the log's is the earlier.
     earliest = min(found, key=lambda item: math.inf if item.update is None else item.update, default=None)
-    return Verdict(name, verdict, largest if math.isfinite(largest) else None, adapters, earliest,
-                   _platform(stored, again))
+    platform = _platform(stored, again)
+    message = SAME_PLATFORM if verdict == WITHIN and not platform else ""
+    return Verdict(name, verdict, largest if math.isfinite(largest) else None, adapters, earliest, platform, message)
 
 
 def _platform(stored: RunStore, again: RunStore) -> tuple[str, ...]:
@@ -165,20 +170,24 @@ def repeat(runs: list[tuple[Run, RunStore]], folder: Path, cache: Path, data: st
         cache, data: as for :func:`benchmark.revisit.prepared_for`.
     """
     from benchmark.display import Display
-    from benchmark.revisit import prepared_for
+    from benchmark.revisit import config_to_prepare, preparation_folder
 
-    jobs: list[Repetition] = []
+    preparations: dict[Path, Preparation] = {}
     places: list[Repetition | Verdict] = []
     for run, store in runs:
         try:
             store.summary()
             again = on_this_machine(run)
-            jobs.append(Repetition(again, prepared_for(again, cache, data).folder, folder))
-            places.append(jobs[-1])
-        except BenchmarkError as error:
-            places.append(Verdict(store.folder.name, FAILED, message=str(error)))
+            prepared = preparation_folder(again, cache)
+            if not (prepared / "preparation.json").is_file() and prepared not in preparations:
+                preparations[prepared] = Preparation(again.task, again.seed, prepared, config_to_prepare(again, data),
+                                                     again.versions)
+            places.append(Repetition(again, prepared, folder))
+        except Exception as error:  # what keeps one run from being repeated must not stop the others
+            places.append(Verdict(store.folder.name, FAILED, message=explain(error)[1]))
+    jobs = [*preparations.values(), *(place for place in places if isinstance(place, Repetition))]
     with Display(len(jobs), "as in its configuration") as display:
-        outcome = execute_jobs(list(jobs), runs[0][0].config.execution.workers, display)
+        outcome = execute_jobs(jobs, runs[0][0].config.execution.workers, display)
     if outcome.interrupted:
         raise KeyboardInterrupt
     found = []
@@ -219,9 +228,11 @@ def verify(folder: Path, runs: list[tuple[Run, RunStore]], cache: Path, data: st
     with tempfile.TemporaryDirectory(prefix="verify-") as temporary:
         verdicts = repeat(runs, Path(temporary), cache, data, tolerance, report)
     revision, dirty = provenance.commit()
-    write_json(folder / "verify.json", {
+    result = {
         "tolerance": tolerance, "commit": revision, "dirty": dirty, "packages": provenance.packages(),
         "counts": {verdict: sum(v.verdict == verdict for v in verdicts)
                    for verdict in (IDENTICAL, WITHIN, DIFFERENT, FAILED)},
-        "runs": [asdict(verdict) for verdict in verdicts]})
+        "runs": [asdict(verdict) | {"message": without_places(verdict.message)} for verdict in verdicts]}
+    with locked(folder / "verify.json"):  # of two commands that end together one writes after the other
+        write_json(folder / "verify.json", result)
     return verdicts

@@ -181,8 +181,8 @@ def read_tsv(path: Path, name: str, columns: Sequence[str]) -> Iterator[tuple[in
 def load_hub(dataset: str, config: str | None, revision: str | None) -> tuple[dict[str, Iterable[Any]], str | None]:
     """Return ``({split: rows}, revision)`` of a data set on the Hugging Face hub, or of its local cache.
 
-    The revision is the commit that was loaded where ``datasets`` says so, else the one asked for, else
-    ``None``.
+    The revision is the commit that was loaded where ``datasets`` says so, else the one asked for if it is a commit:
+    the name of a branch says nothing of its content. Else ``None``.
 
     Raises:
         DataError: the data set cannot be loaded (no network, unknown name, ...); says what to do instead.
@@ -205,7 +205,8 @@ def load_hub(dataset: str, config: str | None, revision: str | None) -> tuple[di
             "Connect to the network or fill the hub cache, or pass --data FOLDER with the published files, "
             "or use the bundled rows."
         ) from error
-    return dict(loaded.items()), _loaded_commit(loaded) or revision
+    asked = revision if re.fullmatch(r"[0-9a-f]{40}", revision or "") else None
+    return dict(loaded.items()), _loaded_commit(loaded) or asked
 
 
 def _loaded_commit(loaded: Any) -> str | None:

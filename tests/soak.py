@@ -29,6 +29,7 @@ ROOT = Path(__file__).parents[1]
 SETTINGS = ["sft.steps=8", "reward_model.steps=6", "judge.kind=reward_model", "judge.steps=4", "train_rows=150",
             "heldout_rows=40", "validation_prompts=4", "test_prompts=4", "max_new_tokens=6", "refine_pairs=4",
             "checkpoint_seconds=0"]
+STAGES = ["tokenizer", "SFT", "reward model", "judge language", "judge"]  # of a preparation, in their order
 
 
 def command(folder: Path, methods: str, updates: int, workers: int) -> list[str]:
@@ -78,8 +79,8 @@ def differences(expected: dict[str, object], found: dict[str, object]) -> list[s
 def stage(folder: Path) -> str:
     """Where a grid stood when it was killed, roughly."""
     if not list((folder / "cache").glob("*/preparation.json")):
-        records = sorted((folder / "cache").glob("*.part/stages/*.json"), key=lambda path: path.stat().st_mtime)
-        return f"preparation after {records[-1].stem}" if records else "preparation"
+        kept = {path.stem for path in (folder / "cache").glob("*.part/stages/*.json")}
+        return f"preparation after {max(kept, key=STAGES.index)}" if kept else "preparation"
     open_runs = [path for path in (folder / "out").glob("*__*__s*__*") if not (path / "summary.json").is_file()]
     return ", ".join(sorted(path.name.split("__")[1] for path in open_runs)) or "between runs or in the report"
 

@@ -105,7 +105,8 @@ def test_pointers_show_the_line_they_name(page):
 @pytest.mark.parametrize("page", DOCS, ids=name_of)
 def test_pages_are_short_and_wrapped(page):
     lines = page.read_text(encoding="utf-8").splitlines()
-    assert len(lines) <= 350 and [line for line in lines if len(line) > 120] == []
+    assert len(lines) <= 350 and [
+        line for line in lines if len(line) > 120 and not line.startswith(("|", "!["))] == []  # those cannot be wrapped
 
 
 @pytest.mark.parametrize("page", DOCS, ids=name_of)

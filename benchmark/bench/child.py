@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import sys
 from typing import Any
 
@@ -17,6 +16,7 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
     from benchmark.bench.memory import memory_figure
     from benchmark.bench.plan import Figure
     from benchmark.errors import BenchmarkError
+    from benchmark.paths import without_places
 
     figure = Figure.from_dict(request["figure"])
     torch.set_num_threads(figure.config.execution.threads)
@@ -25,9 +25,9 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
     try:
         return {"result": (memory_figure if request["memory"] else time_figure)(figure)}
     except BenchmarkError as error:
-        return {"failed": str(error)}
+        return {"failed": without_places(str(error))}
     except Exception as error:  # one figure that cannot be had must not stop the others
-        reason = re.sub(r"(?:/[^\s/:'\"]+)+/", "", " ".join(str(error).split()))
+        reason = without_places(" ".join(str(error).split()))
         return {"failed": f"{type(error).__name__}: {reason[:300]}"}
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-LEFT_BEHIND = ("*.part", "checkpoint*")  # in the folder of a finished run: half a file, a state to go on from
+LEFT_BEHIND = ("*.part", "checkpoints")  # in the folder of a finished run: half a file, states to go on from
+PREPARATION = re.compile(r".+__s\d+__[0-9a-f]{12}(\.\d+)?\.part")  # in the making; any other *.part is not ours
 
 
 def register(commands: argparse._SubParsersAction) -> None:
@@ -29,21 +31,23 @@ class Item:
 
 
 def command_clean(options: argparse.Namespace) -> int:
+    from benchmark.standing import UNFINISHED
+
     items = unfinished(options.folder)
     for item in items:
         print(f"  {_size(item.size):>9}  {item.path.relative_to(options.folder)}  ({item.why})")
     if not items:
         print(f"{options.folder}: nothing unfinished")
         return 0
-    if any(item.why in ("interrupted", "half-written") for item in items):
-        print("What was interrupted is taken up by the command that began it; once removed it begins anew.")
+    if any(item.why in (*UNFINISHED, "half-written") for item in items):
+        print("What was interrupted or failed is taken up by the command that began it; once removed it begins anew.")
     total = _size(sum(item.size for item in items))
     if not options.yes and not _agreed(f"Remove these {len(items)} from {options.folder} ({total})? [y/N] "):
         print("nothing was removed")
         return 0
     kept = [item for item in items if not _remove(item)]
     for item in kept:
-        print(f"kept {item.path.name}: it is running now")
+        print(f"kept {item.path.name}: a process is at work on it, or has finished it meanwhile")
     print(f"{len(items) - len(kept)} removed")
     return 0
 
@@ -67,7 +71,7 @@ def unfinished(out: Path) -> list[Item]:
             items += [Item(path, "left behind by a finished run", _bytes(path)) for path in left]
     for path in sorted(out.glob("*.part")):
         # A preparation in the making has the lock of the folder that it will be.
-        if not path.is_symlink() and not holder(path.with_suffix("")):
+        if PREPARATION.fullmatch(path.name) and not path.is_symlink() and not holder(path.with_suffix("")):
             items.append(Item(path, "half-written", _bytes(path)))
     return items
 
@@ -105,12 +109,14 @@ def _agreed(question: str) -> bool:
 def _remove(item: Item) -> bool:
     """Remove ``item``; False, and nothing is touched, if a process took it up meanwhile."""
     from benchmark.errors import Busy
+    from benchmark.files import writing
     from benchmark.locks import locked
     from benchmark.standing import UNFINISHED
 
     folder = item.path.with_suffix("") if item.why == "half-written" else item.path
     try:
-        with locked(folder if item.why in (*UNFINISHED, "half-written") else item.path.parent, patience=0):
+        with (locked(folder if item.why in (*UNFINISHED, "half-written") else item.path.parent, patience=0),
+              writing(item.path)):
             # With the lock in our hands nothing runs there; asked again, since a run may have finished.
             if item.why in UNFINISHED and (item.path / "summary.json").exists():
                 return False

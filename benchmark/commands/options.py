@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from benchmark.errors import ConfigError
@@ -38,7 +39,7 @@ def make_folder(folder: Path) -> None:
     """Create ``folder`` and make sure that it can be written; ConfigError otherwise."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".writable"
+        probe = folder / f".writable-{os.getpid()}"
         probe.touch()
         probe.unlink()
     except OSError as error:

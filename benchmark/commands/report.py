@@ -33,7 +33,7 @@ def show_report(out: Path, only: list[str] | None = None) -> None:
     print(result.summary)
     for caution in result.cautions:
         print(f"note: {caution}")
-    print(f"{result.used} runs reported, {result.ignored} unfinished or failed. Tables and plots:")
+    print(f"{result.used} runs reported, {result.ignored} left out. Tables and plots:")
     for path in result.written:
         if path.suffix != ".svg":
             print(f"  {path}")

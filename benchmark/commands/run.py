@@ -13,7 +13,7 @@ from benchmark.budget import Budget
 from benchmark.commands.options import EXIT_FAILED, EXIT_INTERRUPTED, make_folder, names, seed_list
 from benchmark.commands.report import show_report
 from benchmark.config import Config, load_profile, with_assignments, with_user_values
-from benchmark.errors import ConfigError
+from benchmark.errors import BenchmarkError, ConfigError
 from tasks import TASKS
 
 
@@ -93,22 +93,27 @@ def run_grid(runs: list, config: Config, out: Path, cache: Path) -> int:
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # several processes share the cores already
     for folder in (out, cache):
         make_folder(folder)
-    finished = [run for run in runs if RunStore(out / run.name).done]
+    finished, damaged = [run for run in runs if RunStore(out / run.name).done], {}
     for run in finished:
-        RunStore(out / run.name).tidy_finished()
+        try:
+            RunStore(out / run.name).summary()
+            RunStore(out / run.name).tidy_finished()
+        except BenchmarkError as error:  # named at the end; the others neither wait for it nor share a table with it
+            damaged[run.name] = str(error)
     jobs = jobs_for((run for run in runs if run not in finished), out, cache)
-    if finished:
-        print(f"{len(finished)} of {len(runs)} runs are finished already and are kept")
+    if whole := len(finished) - len(damaged):
+        print(f"{whole} of {len(runs)} runs are finished already and are kept")
     budget = f"{config.budget.limit:,.0f} {config.budget.kind.replace('_', ' ')}"
     with Display(len(jobs), budget) as display:
         outcome = execute_jobs(jobs, config.execution.workers, display)
-    kept = [run.name for run in runs if RunStore(out / run.name).done]
+    kept = [run.name for run in runs if RunStore(out / run.name).done and run.name not in damaged]
     if kept:
         show_report(out, kept)
-    for name, reason in outcome.failed.items():
+    failed = {**damaged, **outcome.failed}
+    for name, reason in failed.items():
         print(f"FAILED {name}: {reason}", file=sys.stderr)
     if outcome.interrupted:
         print(f"interrupted: {len(kept)} of {len(runs)} runs are finished and kept in {out}; the same command goes on "
               f"with the rest", file=sys.stderr)
         return EXIT_INTERRUPTED
-    return EXIT_FAILED if outcome.failed else 0
+    return EXIT_FAILED if failed else 0

@@ -77,6 +77,8 @@ def command_tune(options: argparse.Namespace) -> int:
         return code
     found = outcome.Outcome(search.settings(), tuple(search.commits(out / "runs")), search.searched(),
                             tuple(search.results(out / "runs")))
+    existing = outcome.read(path)  # again: another search may have ended in the meantime
+    outcome.check_beside(existing, search.settings(), methods, path)
     found = outcome.merge(existing, found, main)
     written = outcome.write(path, found)
     written += write_report(found, out / "report", {task: load(TASKS[task]).title for task in found.settings["tasks"]})

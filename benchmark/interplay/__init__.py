@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from benchmark.store import RunStore
 
 # What an earlier call may have written: old figures must not stand beside new ones as if they were current.
-OUTPUTS = ("measures.*", "angles_*.*", "layers_*.*", "shapes_*.*", "trajectories_*.*", "bowl.*", "interplay.html")
+OUTPUTS = ("measures.csv", "measures.json", "measures.md", "interplay.html",
+           *(f"{stem}.{end}" for stem in ("angles_*", "layers_*", "shapes_*", "trajectories_*", "bowl")
+             for end in ("png", "svg")))
 
 
 def visualise(runs: Sequence[tuple[Run, RunStore]], out: Path, titles: Mapping[str, str], layer: str | None,
@@ -29,25 +31,36 @@ def visualise(runs: Sequence[tuple[Run, RunStore]], out: Path, titles: Mapping[s
         titles: task → title. layer: look at this transformer layer only. report: told what is done.
 
     Raises:
-        ConfigError: the same method and seed twice, or a run without adapters or without that layer.
+        ConfigError: the same method and seed twice, seeds of a method with different settings, or a run without
+            adapters or without that layer.
         DataError: adapters that cannot be read.
+        BenchmarkError: a profile that is no plain name, or adapters that lead out of their run's folder.
     """
     import matplotlib.style
     import pandas as pd
 
     from benchmark.errors import ConfigError
+    from benchmark.files import write_text
     from benchmark.interplay import bowl, embed, figures, scenes, words
     from benchmark.interplay.analysis import analyse
+    from benchmark.paths import check_plain
     from benchmark.reporting import style
     from benchmark.reporting.plots_frame import save
 
     seen: dict[tuple[str, str, int], str] = {}
-    for run, _ in runs:
+    settings: dict[tuple[str, ...], tuple[str, dict]] = {}
+    for run, store in runs:
+        check_plain(run.config.profile, f"{store.folder.name}/config.json, profile")
         key = (run.task, run.method, run.seed)
         if key in seen:
             raise ConfigError(f"{seen[key]} and {run.name}: the same method and seed with different settings. Move one "
                               f"of them to another folder.")
         seen[key] = run.name
+        values = {name: value for name, value in run.resolved().items() if name != "execution"}
+        first, others = settings.setdefault(key[:2], (run.name, values))
+        if values != others:
+            raise ConfigError(f"{first} and {run.name}: seeds of one method with different settings, which must not "
+                              f"share a figure. Move one of them to another folder.")
     analyses = []
     for run, store in runs:
         report(f"{run.name}: measuring")
@@ -60,7 +73,7 @@ def visualise(runs: Sequence[tuple[Run, RunStore]], out: Path, titles: Mapping[s
     texts = (words.csv(rows, layer), words.to_json(rows, analyses, layer),
              words.markdown(rows, analyses, titles, layer))
     for path, text in zip(written, texts, strict=True):
-        path.write_text(text, encoding="utf-8", newline="\n")
+        write_text(path, text)
 
     lacking = embed.missing()
     known = {"t-SNE": "scikit-learn", "UMAP": "umap-learn"}
@@ -72,7 +85,8 @@ def visualise(runs: Sequence[tuple[Run, RunStore]], out: Path, titles: Mapping[s
         for task in dict.fromkeys(rows.task):
             mine = [a for a in analyses if a.run.task == task]
             some, title = rows[rows.task == task], titles.get(task, task)
-            drawn, subtitle, note = list(dict.fromkeys(some.method)), _subtitle(mine), _note(mine)
+            drawn, note = list(dict.fromkeys(some.method)), _note(mine)
+            subtitle = "   ·   ".join(filter(None, (_subtitle(mine), words.reduced(mine))))
             for name, draw, what in (("angles", figures.angles, "angles between updates"),
                                      ("layers", figures.heat, "layers over iterations"),
                                      ("shapes", figures.shapes, "norms, directions and shapes")):
@@ -92,7 +106,7 @@ def visualise(runs: Sequence[tuple[Run, RunStore]], out: Path, titles: Mapping[s
 
         written.append(out / "interplay.html")
         text = page.render(rows, analyses, found, paths, titles, layer)
-        written[-1].write_text(text, encoding="utf-8", newline="\n")
+        write_text(written[-1], text)
     report(words.terminal(rows, titles))
     if lacking:
         report(f"note: without {', '.join(lacking)} there is no {_without(lacking)}. Measures and PCA need none of "

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from benchmark.errors import DataError
 from benchmark.interplay import measures, nulls
 from benchmark.interplay.nulls import Band, band_from, band_of
 from benchmark.interplay.products import Moments, Samples, tensor_moments
@@ -66,7 +67,6 @@ class Analysis:
     rows: pd.DataFrame
     pictures: dict[str, Picture]
     error: float | None = None
-    notes: list[str] = field(default_factory=list)
 
     @property
     def name(self) -> str:
@@ -90,15 +90,20 @@ def analyse(run: Run, store: RunStore, layer: str | None = None) -> Analysis:
     pictures, error = {}, None
     if trajectory.lora:
         adapter = run.config.adapter
+        if not adapter.rank:
+            raise DataError(f"{store.folder.name}: holds LoRA factors, and its config.json says adapter.rank = 0. Run "
+                            f"it again.")
         changes = weight_moments(trajectory, adapter.alpha / adapter.rank)
         for name, moments in layers.items():
             moments.common = changes.factors[name].common
         error = changes.error
-        found += _rows(CHANGE, changes.layers, count, pearson=False)
+        found += _rows(CHANGE, changes.layers, count, pearson=False, alike=measures.cosines(changes.gram))
         found += _spectrum_rows(changes.spectrum, count)
         whole = sum(changes.layers.values(), Moments.empty(2 * count))
-        found += _trajectory_rows(CHANGE, changes.gram, whole.deviation(), count, run)
-        pictures[CHANGE] = Picture(changes.gram, whole.deviation(), count, tuple(range(count + 1)))
+        # What is projected has the projection's error as well, and so must what it is held against.
+        deviation = np.hypot(whole.deviation(), changes.noise)
+        found += _trajectory_rows(CHANGE, changes.gram, deviation, count, run)
+        pictures[CHANGE] = Picture(changes.gram, deviation, count, tuple(range(count + 1)))
     found += _rows(FACTORS, layers, count, pearson=True)
     found += _sample_rows(samples, count, run)
     whole = sum(layers.values(), Moments.empty(2 * count))
@@ -153,12 +158,17 @@ def _row(weights: str, layer: str, measure: str, relation: str, iteration: int |
     return row
 
 
-def _rows(weights: str, layers: dict[str, Moments], count: int, *, pearson: bool) -> Iterator[dict[str, Any]]:
-    """Cosines, norms and (over all layers) Pearson correlations."""
+def _rows(weights: str, layers: dict[str, Moments], count: int, *, pearson: bool, alike: np.ndarray | None = None
+          ) -> Iterator[dict[str, Any]]:
+    """Cosines, norms and (over all layers) Pearson correlations.
+
+    Args:
+        alike: (2·count, 2·count) cosines over all layers of all pairs, where not all of those in ``layers`` are known.
+    """
     whole = sum(layers.values(), Moments.empty(2 * count))
     for layer, moments in {ALL: whole, **layers}.items():
-        if layer == ALL or len(layers) > 1 or layer not in layers:
-            yield from _cosine_rows(weights, layer, moments, count)
+        if layer == ALL or len(layers) > 1:
+            yield from _cosine_rows(weights, layer, moments, count, alike)
     if pearson:
         correlations, deviation = measures.pearson(whole.gram, whole.totals, whole.entries), whole.deviation()
         for relation in RELATIONS:
@@ -166,7 +176,8 @@ def _rows(weights: str, layers: dict[str, Moments], count: int, *, pearson: bool
                 yield _row(weights, ALL, "pearson", relation, k, correlations[i, j], band_of(deviation[i, j]))
 
 
-def _cosine_rows(weights: str, layer: str, moments: Moments, count: int) -> Iterator[dict[str, Any]]:
+def _cosine_rows(weights: str, layer: str, moments: Moments, count: int, alike: np.ndarray | None
+                 ) -> Iterator[dict[str, Any]]:
     cosines, deviation, shared = measures.cosines(moments.gram), moments.deviation(), moments.shared()
     for place, square in enumerate(np.diag(moments.gram)):
         yield _row(weights, layer, "norm", "policy" if place < count else "reward", place % count,
@@ -175,16 +186,19 @@ def _cosine_rows(weights: str, layer: str, moments: Moments, count: int) -> Iter
         for k, i, j in pairs(relation, count):
             told = shared[i, j] if relation in ("same", "next") else None
             yield _row(weights, layer, "cosine", relation, k, cosines[i, j], band_of(deviation[i, j]), told)
-    if layer == ALL and (found := _unpaired(cosines, deviation, count)):
+    if layer == ALL and (found := _unpaired(cosines, deviation, count, cosines if alike is None else alike)):
         yield _row(weights, layer, "cosine", "unpaired", None, found[0], band_of(found[1]))
 
 
-def _unpaired(cosines: np.ndarray, deviation: np.ndarray, count: int) -> tuple[float, float] | None:
+def _unpaired(cosines: np.ndarray, deviation: np.ndarray, count: int, alike: np.ndarray) -> tuple[float, float] | None:
     """Mean cosine of policy and reward model in iterations that have nothing to do with each other, and its standard
     deviation by chance; None without such a pair.
 
     Successive updates of one model are alike, so these cosines rise and fall together: the deviation is that of a
     policy and a reward model whose updates keep the angles among themselves, independent of each other.
+
+    Args:
+        alike: cosines of all pairs, from which these angles are taken.
     """
     policy, reward = slice(None, count), slice(count, None)
     across, spread = cosines[policy, reward], deviation[policy, reward]
@@ -193,8 +207,8 @@ def _unpaired(cosines: np.ndarray, deviation: np.ndarray, count: int) -> tuple[f
     if not weights.any():
         return None
     weights /= weights.sum()
-    alike = [np.nan_to_num(cosines[part, part]) for part in (policy, reward)]
-    share = max(float((weights * (alike[0] @ weights @ alike[1])).sum()), 0.0)
+    one, other = (np.nan_to_num(alike[part, part]) for part in (policy, reward))
+    share = max(float((weights * (one @ weights @ other)).sum()), 0.0)
     known = weights > 0
     return float((weights[known] * across[known]).sum()), float(np.sqrt(share * (spread[known] ** 2).mean()))
 
@@ -231,9 +245,10 @@ def shape_measures(gram: np.ndarray, count: int) -> dict[tuple[str, str], float]
     updates."""
     policy, reward = gram[:count, :count], gram[count:, count:]
     places = [measures.positions(part) for part in (policy, reward)]
-    found = {("Procrustes disparity", "trajectories"): measures.procrustes(*places),
-             ("directions", "policy"): measures.directions(policy),
+    found = {("directions", "policy"): measures.directions(policy),
              ("directions", "reward"): measures.directions(reward)}
+    if count >= 2:  # any two lines have the same shape
+        found["Procrustes disparity", "trajectories"] = measures.procrustes(*places)
     if count >= 3:
         found["distance correlation", "trajectories"] = measures.distance_correlation(
             *(measures.distances(place) for place in places))

@@ -15,6 +15,7 @@ from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from benchmark.interplay.analysis import ALL, CHANGE, FACTORS, RELATIONS
 from benchmark.interplay.bowl import ITERATIONS, UPDATES, Path, bowl
+from benchmark.interplay.nulls import COVERED
 from benchmark.reporting import style
 from benchmark.reporting.plots_frame import MARKS, frame, minus, new, top_legend
 
@@ -95,6 +96,23 @@ def angles(rows: pd.DataFrame, methods: Sequence[str], title: str, subtitle: str
     return figure
 
 
+def layer_map(rows: pd.DataFrame, layers: Sequence[str]) -> tuple[list[int], np.ndarray, np.ndarray]:
+    """Iterations, and (layers, iterations) of the cosine in standard deviations of chance and of the cosine itself:
+    means over seeds, NaN where nothing moved.
+
+    Args:
+        rows: cosines of one method and relation.
+    """
+    rows = rows[rows.layer.isin(layers)]
+    rows = rows.assign(score=rows.value / (rows.null_high / COVERED))
+    iterations = sorted(int(i) for i in rows.iteration.dropna().unique())
+    maps = []
+    for name in ("score", "value"):
+        means = rows.groupby(["layer", "iteration"])[name].mean().to_dict()
+        maps.append(np.array([[means.get((layer, i), np.nan) for i in iterations] for layer in layers], float))
+    return iterations, *maps
+
+
 def heat(rows: pd.DataFrame, methods: Sequence[str], title: str, subtitle: str, note: str) -> Figure:
     """Layers × iterations, one line of maps a method: cosine in units of its standard deviation by chance.
 
@@ -110,14 +128,10 @@ def heat(rows: pd.DataFrame, methods: Sequence[str], title: str, subtitle: str, 
     for line, method in enumerate(methods):
         for column, relation in enumerate(RELATIONS):
             axes = grid[line][column]
-            some = rows[(rows.method == method) & (rows.relation == relation) & rows.layer.isin(layers)]
-            some = some.assign(score=some.value / (some.null_high / 1.96))
-            tables = [some.pivot_table(index="layer", columns="iteration", values=v, aggfunc="mean").reindex(layers)
-                      for v in ("score", "value")]
-            if tables[0].empty:
+            iterations, scores, values = layer_map(rows[(rows.method == method) & (rows.relation == relation)], layers)
+            if not iterations:  # one iteration has no successor
                 axes.axis("off")
                 continue
-            scores, values = (table.to_numpy(float) for table in tables)
             image = axes.imshow(scores, cmap="RdBu_r", vmin=-DEVIATIONS, vmax=DEVIATIONS, aspect="auto")
             if scores.shape[1] <= 8 and scores.shape[0] <= 8:
                 for (y, x), value in np.ndenumerate(values):
@@ -126,7 +140,7 @@ def heat(rows: pd.DataFrame, methods: Sequence[str], title: str, subtitle: str, 
                               color="white" if dark else style.INK)
             axes.grid(False)
             step = max(1, scores.shape[1] // 10)
-            axes.set_xticks(range(0, scores.shape[1], step), [str(i) for i in tables[0].columns[::step]])
+            axes.set_xticks(range(0, scores.shape[1], step), [str(i) for i in iterations[::step]])
             step = max(1, len(layers) // 8)
             axes.set_yticks(range(0, len(layers), step), layers[::step])
             axes.tick_params(length=0)

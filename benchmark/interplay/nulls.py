@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from scipy.stats import t as student
 
 from benchmark.interplay import measures
 
@@ -34,13 +35,17 @@ def band_of(deviation: float) -> Band:
 
 
 def band_from(draws: np.ndarray) -> Band:
-    """From draws; their quantiles if there are enough of them, else mean ± 1.96 standard deviations."""
+    """From n draws, so that one more lies outside in 1 case of 20: quantiles at (n + 1)p if there are enough of them,
+    else Student's prediction interval."""
     draws = draws[np.isfinite(draws)]
-    if not len(draws):
+    n = len(draws)
+    if n < 2:
         return Band(*[float("nan")] * 3)
-    if len(draws) >= 39:
-        return Band(float(draws.mean()), *(float(q) for q in np.quantile(draws, [0.025, 0.975])))
-    return Band(float(draws.mean()), *(float(draws.mean() + sign * COVERED * draws.std(ddof=1)) for sign in (-1, 1)))
+    mean = float(draws.mean())
+    if n >= 39:
+        return Band(mean, *(float(q) for q in np.quantile(draws, [0.025, 0.975], method="weibull")))
+    reach = float(student.ppf(0.975, n - 1) * np.sqrt(1 + 1 / n) * draws.std(ddof=1))
+    return Band(mean, mean - reach, mean + reach)
 
 
 def change_variance(product: Product, one: Change, other: Change) -> float:

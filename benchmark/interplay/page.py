@@ -18,7 +18,7 @@ from benchmark.interplay import words
 from benchmark.interplay.analysis import ALL, RELATIONS, Analysis
 from benchmark.interplay.bowl import Path, bowl
 from benchmark.interplay.embed import Embedding
-from benchmark.interplay.figures import DEVIATIONS, kinds
+from benchmark.interplay.figures import DEVIATIONS, kinds, layer_map
 from benchmark.interplay.scenes import LOOKS, NAMES, points_of
 from benchmark.reporting import style
 from benchmark.reporting.webpage import embed
@@ -54,7 +54,8 @@ def render(rows: pd.DataFrame, analyses: Sequence[Analysis], found: Mapping[tupl
     return environment.from_string(_asset("page.html")).render(
         plotly=get_plotlyjs(), script=_asset("page.js"), data=embed(data), tables=tables, header=words.HEADER,
         other_header=words.OTHER_HEADER, note=words.NOTE, runs=len(analyses),
-        where="all layers" if layer is None else f"layer {layer} only")
+        where="; ".join(filter(None, ("all layers" if layer is None else f"layer {layer} only",
+                                      words.reduced(analyses)))))
 
 
 def _asset(name: str) -> str:
@@ -113,13 +114,9 @@ def _layers(rows: pd.DataFrame, task: str) -> list[list[dict[str, Any]]]:
     for method in dict.fromkeys(rows.method):
         maps = []
         for relation in RELATIONS:
-            some = rows[(rows.method == method) & (rows.relation == relation) & rows.layer.isin(layers)]
-            some = some.assign(score=some.value / (some.null_high / 1.96))
-            tables = {v: some.pivot_table(index="layer", columns="iteration", values=v, aggfunc="mean").reindex(layers)
-                      for v in ("score", "value")}
-            maps.append({"x": [int(i) for i in tables["score"].columns], "y": [f"layer {name}" for name in layers],
-                         "z": [_numbers(line) for line in tables["score"].to_numpy(float)],
-                         "cosines": [_numbers(line) for line in tables["value"].to_numpy(float)]})
+            iterations, scores, values = layer_map(rows[(rows.method == method) & (rows.relation == relation)], layers)
+            maps.append({"x": iterations, "y": [f"layer {name}" for name in layers],
+                         "z": [_numbers(line) for line in scores], "cosines": [_numbers(line) for line in values]})
         found.append(maps)
     return found
 

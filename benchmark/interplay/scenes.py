@@ -75,7 +75,8 @@ def _draw(axes: Any, embedding: Embedding, picture: Picture) -> None:
         if len(marks) < len(points):
             axes.plot(*points.T, color=colour, linestyle="none", marker=".", markersize=4)
         ends = points[list(marks)]
-        axes.plot(*ends[1:-1].T, color=colour, linestyle="none", marker=marker, markersize=7, **MARKS)
+        if len(ends) > 2:
+            axes.plot(*ends[1:-1].T, color=colour, linestyle="none", marker=marker, markersize=7, **MARKS)
         axes.plot(*ends[:1].T, linestyle="none", marker=marker, markersize=9, color="white", markeredgecolor=colour,
                   markeredgewidth=1.8, zorder=4)
         axes.plot(*ends[-1:].T, linestyle="none", marker="*", markersize=14, color=colour, **MARKS, zorder=5)

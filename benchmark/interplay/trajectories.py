@@ -12,11 +12,15 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from benchmark.errors import ConfigError, DataError
+from benchmark.paths import within
+from benchmark.reporting.escape import visible
 
 BLOCK_ENTRIES = 2**23  # numbers of one block over all states (64 MiB as float64)
 FACTOR = re.compile(r"^(?P<module>.+)\.lora_(?:embedding_)?(?P<side>[AB])(?:\.weight|\.default)?$")
 LAYER = re.compile(r"(?:^|\.)(\d+)(?:\.|$)")
 OUTSIDE = "outside"  # the layer of tensors that belong to none (embeddings, final norm)
+ITERATION = re.compile(r"iteration_([0-9]{1,9})")
+UPDATE = re.compile(r"policy_update_([0-9]{7,9})\.safetensors")
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,8 @@ class Trajectory:
 
     Raises:
         ConfigError: no adapters were kept, fewer than two states, or no such layer.
-        DataError: a file is missing, damaged, or holds other tensors than the first.
+        DataError: a file is missing, damaged, none that a run keeps, or holds other tensors than the first.
+        BenchmarkError: a file leads out of ``folder``.
     """
 
     def __init__(self, folder: Path, layer: str | None = None):
@@ -62,7 +67,7 @@ class Trajectory:
         if not kept.is_dir():
             raise ConfigError(f"{folder}: no adapters (execution.keep=curves, or removed). Run it again into another "
                               f"folder with execution.keep=all.")
-        numbers = sorted(int(path.name.removeprefix("iteration_")) for path in kept.glob("iteration_*"))
+        numbers = sorted(_number(ITERATION, path) for path in kept.glob("iteration_*"))
         if len(numbers) < 2 or numbers != list(range(len(numbers))):
             raise ConfigError(f"{kept}: holds the states before iterations {numbers}; at least two in a row from 0 are "
                               f"needed. Run it again.")
@@ -74,9 +79,11 @@ class Trajectory:
             self.updates.append(None)
             self.reward.append(here / "reward.safetensors")
             if number < numbers[-1]:
-                for path in sorted(here.glob("policy_update_*.safetensors")):
-                    self.policy.append(path)
-                    self.updates.append(int(path.stem.removeprefix("policy_update_")))
+                found = {_number(UPDATE, path): path for path in here.glob("policy_update_*.safetensors")}
+                self.policy += [found[update] for update in sorted(found)]
+                self.updates += sorted(found)
+        for path in (*self.policy, *self.reward):
+            within(folder, path)
         shapes = self._shapes()
         self.layers = sorted({_layer(name) for name in shapes}, key=_order)
         if layer is not None:
@@ -98,7 +105,9 @@ class Trajectory:
     def _shapes(self) -> dict[str, tuple[int, ...]]:
         """Shapes of the tensors that both models train, checked over all states."""
         policy, reward = _agreed(self.policy), _agreed(self.reward)
-        shared = {name: shape for name, shape in sorted(policy.items()) if reward.get(name) == shape}
+        # A single number has no direction, only a sign, and an empty tensor nothing at all.
+        shared = {name: shape for name, shape in sorted(policy.items())
+                  if reward.get(name) == shape and shape and 0 not in shape}
         if not shared:
             raise DataError(f"{self.folder}: policy and reward model train no tensor of the same name and shape, so "
                             f"that there is nothing to compare.")
@@ -116,7 +125,7 @@ class Trajectory:
         except (OSError, SafetensorError) as error:
             raise DataError(f"{path}: cannot be read ({error}). Run it again.") from None
         if not np.isfinite(values).all():
-            raise DataError(f"{path}: tensor {name} holds values that are not finite. Leave this run out "
+            raise DataError(f"{path}: tensor {visible(name)} holds values that are not finite. Leave this run out "
                             f"(--method, --seed).")
         return values
 
@@ -137,8 +146,18 @@ class Trajectory:
             yield start * width, block
 
 
+def _number(pattern: re.Pattern[str], path: Path) -> int:
+    """The number in the name of what a run keeps; DataError if the name is another."""
+    found = pattern.fullmatch(path.name)
+    if not found:
+        raise DataError(f"{visible(str(path))}: a run keeps nothing of that name. Remove it.")
+    return int(found[1])
+
+
 def _header(path: Path) -> dict[str, tuple[int, ...]]:
     """Tensor names and shapes of a file, without its contents."""
+    if not path.is_file():
+        raise DataError(f"{path}: cannot be read (no such file). Run it again.")
     try:
         with safe_open(path, framework="pt") as file:
             return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
@@ -152,8 +171,8 @@ def _agreed(files: list[Path]) -> dict[str, tuple[int, ...]]:
     for path in files[1:]:
         if (found := _header(path)) != first:
             odd = sorted(found.items() ^ first.items())[0][0]
-            raise DataError(f"{path}: tensor {odd} is not as in {files[0]}. The adapters of a run must come from one "
-                            f"run; run it again.")
+            raise DataError(f"{path}: tensor {visible(odd)} is not as in {files[0]}. The adapters of a run must come "
+                            f"from one run; run it again.")
     return first
 
 
@@ -172,7 +191,8 @@ def _modules(shapes: dict[str, tuple[int, ...]]) -> list[Module]:
     for name in shapes:
         if (found := FACTOR.match(name)) and len(shapes[name]) == 2:
             pairs.setdefault(found["module"], {})[found["side"]] = name
-    whole = {module: sides for module, sides in pairs.items() if len(sides) == 2}
+    whole = {module: sides for module, sides in pairs.items()
+             if len(sides) == 2 and shapes[sides["A"]][0] == shapes[sides["B"]][1]}
     paired = {name for sides in whole.values() for name in sides.values()}
     modules = [Module(name, _layer(name), {sides[s]: shapes[sides[s]] for s in "AB"}, True)
                for name, sides in whole.items()]

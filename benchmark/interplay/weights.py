@@ -115,6 +115,8 @@ class WeightMoments:
         spectrum: participation ratios over all layers.
         gram: (n, n) for the pictures, over all layers.
         error: None where ``gram`` is exact, else the largest error of its cosines where the exact ones are known.
+        noise: root mean square of these errors between different changes, which the null of a measure on ``gram`` must
+            have too; 0 where it is exact.
     """
 
     layers: dict[str, Moments]
@@ -122,6 +124,7 @@ class WeightMoments:
     spectrum: Spectrum
     gram: np.ndarray
     error: float | None = None
+    noise: float = 0.0
 
 
 def weight_moments(trajectory: Trajectory, scale: float) -> WeightMoments:
@@ -153,6 +156,8 @@ def weight_moments(trajectory: Trajectory, scale: float) -> WeightMoments:
         lengths = np.sqrt(np.where(np.diag(known) > 0, np.diag(known), np.nan))
         errors = np.abs(found.gram - known) / np.outer(lengths, lengths)
         found.error = float(np.nanmax(errors)) if np.isfinite(errors).any() else 0.0
+        apart = errors[np.isfinite(errors) & ~np.eye(n, dtype=bool)]
+        found.noise = float(np.sqrt((apart**2).mean())) if len(apart) else 0.0
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,10 +11,12 @@ import numpy as np
 import pandas as pd
 from scipy.stats import binom, chi2
 
+from benchmark.interplay import measures
 from benchmark.interplay.analysis import ALL, CHANGE, COLUMNS, FACTORS, RELATIONS, Analysis
 from benchmark.interplay.nulls import COVERED
 from benchmark.reporting import escape, style
 from benchmark.reporting.plots_frame import minus
+from benchmark.reporting.reader import FULL_PROTOCOL_SEEDS
 
 PAPER = {  # what ZOPrO's sampler takes for granted (Galatolo et al. 2025, arXiv 2503.03460)
     "same": "orthogonal",
@@ -109,7 +112,7 @@ def summary(rows: pd.DataFrame) -> list[dict[str, Any]]:
             "degrees_min": known.degrees.min() if len(known) else None,
             "degrees_max": known.degrees.max() if len(known) else None,
             "chance_low": some.degrees_low.min(), "chance_high": some.degrees_high.max(),
-            "shared_gradient_degrees": (float(np.degrees(np.arccos(some.shared_gradient.mean())))
+            "shared_gradient_degrees": (float(measures.degrees(some.shared_gradient.mean()))
                                         if some.shared_gradient.notna().any() else None),
             "outside": count, "points": total, "beyond": beyond_chance(some), "verdict": verdict(some)})
     order = {name: i for i, name in enumerate([*RELATIONS, "unpaired"])}
@@ -211,10 +214,18 @@ def terminal(rows: pd.DataFrame, titles: Mapping[str, str]) -> str:
     return "\n".join([*text, ""])
 
 
+def reduced(analyses: Sequence[Analysis]) -> str:
+    """The words that a table or figure of too few seeds must carry; empty when every method has enough."""
+    n = min(Counter((a.run.task, a.run.method) for a in analyses).values())
+    return "" if n >= FULL_PROTOCOL_SEEDS else f"reduced protocol ({n} seed{'s' if n > 1 else ''}), not comparable"
+
+
 def _facts(analyses: Sequence[Analysis], layer: str | None) -> list[str]:
     sizes = sorted({f"{a.parameters:,} numbers in {a.iterations} iterations" for a in analyses})
     where = "all layers" if layer is None else f"layer {layer} only"
     found = [f"{len(analyses)} runs, {where}; compared: {'; '.join(sizes)}."]
+    if few := reduced(analyses):
+        found.append(f"{few[0].upper()}{few[1:]}: the protocol asks for at least {FULL_PROTOCOL_SEEDS} seeds.")
     errors = [a.error for a in analyses if a.error is not None]
     if errors:
         found.append(f"Trajectories of the weight change come from random projections; their cosines are off by at "

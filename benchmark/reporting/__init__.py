@@ -54,7 +54,7 @@ def build_sheets(results: Results, tables: Sequence[Table]) -> list[Sheet]:
     found = [
         overall.overall(results, tables, improvements),
         overall.improvement(results, improvements),
-        budgets.equal(results, tables),
+        *budgets.equal(results, tables),
         budgets.target(results),
         costs.cost(results, tables),
         published.published(results, tables),

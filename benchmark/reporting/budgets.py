@@ -11,25 +11,39 @@ from benchmark.reporting.reader import Results
 from benchmark.reporting.sheets import Sheet, decimal
 from benchmark.reporting.tables import Table
 
+APART = (
+    "ZOPrO and its controls are read in a table of their own: a control that ends early must not shorten the methods "
+    "that are compared."
+)
 
-def equal(results: Results, tables: Sequence[Table]) -> Sheet:
-    """Methods × reward increase of each task, once at equal compute and once at equal time."""
+
+def equal(results: Results, tables: Sequence[Table]) -> list[Sheet]:
+    """Methods × reward increase of each task, once at equal compute and once at equal time.
+
+    Where ZOPrO's controls stand beside other methods they have a sheet of their own, with ZOPrO.
+    """
+    groups = style.groups(results.methods)
+    return [_equal(results, tables, suffix, methods, len(groups) > 1) for suffix, methods in groups.items()]
+
+
+def _equal(results: Results, tables: Sequence[Table], suffix: str, methods: Sequence[str], several: bool) -> Sheet:
     columns = [
         (table, column)
         for key in ("reward_increase_equal_compute", "reward_increase_equal_time")
         for table in tables
         for column in table.columns
-        if column.key == key
+        if column.key == f"{key}{suffix}"
     ]
     rows = []
-    for method in results.methods:
+    for method in methods:
         found = [next((row.cells[c.key] for row in table.rows if row.method == method), None) for table, c in columns]
         rows.append((style.label(method), *map(mean_text, found), runs_text(results, method)))
+    inside = " in this table" if several else ""
     return Sheet(
-        key="equal",
-        title="At equal compute and at equal time",
+        key=f"equal{suffix}",
+        title="At equal compute and at equal time" + (": ZOPrO and its controls" if suffix else ""),
         intro="Reward increase on the validation split (95 % interval), every curve of a task read at the largest "
-              "budget that all its runs reached.",
+              f"budget that all its runs reached{inside}.",
         header=(
             "method",
             *[f"{table.title} at {decimal(c.at, 1 if c.at_unit == 's' else 0)} {c.at_unit} [r₀ score]"
@@ -39,6 +53,7 @@ def equal(results: Results, tables: Sequence[Table]) -> Sheet:
         rows=tuple(rows),
         notes=(
             "Increase over π₀, linear interpolation between evaluations; runs that diverged do not shorten the others.",
+            *([APART] if several else []),
             "Interval: 95 % percentile bootstrap of the mean over seeds. n: over all tasks and seeds.",
             "Seconds are those of the hardware named under provenance, optimisation only.",
             FEW,

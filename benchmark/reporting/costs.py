@@ -139,6 +139,8 @@ def cost(results: Results, tables: Sequence[Table]) -> Sheet:
             "booked it.",
             "Predicted time: forward tokens booked per update × the seconds that a forward token takes in the median "
             "over the methods of the task: were tokens a perfect measure of time, all differences would be 0.",
+            *(["The median is over the methods that are compared: ZOPrO's controls do not set the pace."]
+              if len(style.groups(results.methods)) > 1 else []),
             "Memory: with CUDA what tensors have allocated; on a CPU the resident set of the run's process "
             "(interpreter, libraries, models and data included), its high-water mark reset, and freed memory handed "
             "back, before the phase. The difference to the column before the first update is what optimisation needs.",
@@ -151,7 +153,9 @@ def cost(results: Results, tables: Sequence[Table]) -> Sheet:
 def _rows(results: Results, table: Table) -> list[tuple[str, ...]]:
     accounts = {m: [account(run) for run in results.of(table.task, m)] for m in results.methods_of(table.task)}
     whole = {m: costs for m, costs in accounts.items() if None not in costs}
-    rate = median(mean(c.seconds / c.tokens for c in costs) for costs in whole.values()) if whole else None
+    rates = {m: mean(c.seconds / c.tokens for c in costs) for m, costs in whole.items()}
+    compared = [rates[m] for m in style.groups(results.methods)[""] if m in rates]
+    rate = median(compared or rates.values()) if rates else None
     rows = []
     for row in table.rows:
         runs, costs = results.of(table.task, row.method), whole.get(row.method)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+import textwrap
 from collections.abc import Sequence
 
 from benchmark.reporting import escape, style
@@ -105,26 +106,35 @@ def to_markdown(table: Table, heading: str = "##") -> str:
 
 def to_latex(table: Table) -> str:
     """A ``table*`` of booktabs tabulars; needs ``\\usepackage{booktabs,graphicx}`` and utf8 input."""
-    caption = [f"{table.title}, profile {table.profile}.", *table.notes]
-    if table.reduced:
-        caption.insert(1, f"{table.reduced[0].upper()}{table.reduced[1:]}.")
-    lines = [r"% needs \usepackage{booktabs,graphicx}", r"\begin{table*}", r"\centering", r"\footnotesize"]
-    lines.append(rf"\caption{{{escape.latex(' '.join(caption))}}}")
+    reduced = f" {table.reduced[0].upper()}{table.reduced[1:]}." if table.reduced else ""
+    lines = [r"% needs \usepackage{booktabs,graphicx}"]
     for group, columns, rows in table.groups():
-        lines += [rf"\par\medskip {escape.latex(GROUPS[group])}\par\smallskip", _SHRINK]
+        caption = f"{table.title}, profile {table.profile}.{reduced} {GROUPS[group]}."
+        lines += [r"\begin{table*}", r"\centering", r"\footnotesize", rf"\caption{{{escape.latex(caption)}}}", _SHRINK]
         lines += [rf"\begin{{tabular}}{{l{'r' * (len(columns) + 1)}}}", r"\toprule"]
-        lines.append(" & ".join(["method", *[escape.latex(c.title) for c in columns], "n"]) + r" \\")
-        lines.append(" & ".join(["", *[escape.latex(f"[{c.unit}]") for c in columns], "{[}runs{]}"]) + r" \\")
+        texts = [[cell_text(row.cells[c.key], c) for row in rows] for c in columns]
+        titles, units = zip(("method", ""), *((c.title, f"[{c.unit}]") for c in columns), ("n", "[runs]"), strict=True)
+        lines += _latex_head(titles, units, [0, *[max(map(len, each), default=0) for each in texts], 0])
         lines.append(r"\midrule")
         for row in rows:
             name = escape.latex(style.label(row.method))
             name += rf"\textsuperscript{{{','.join(row.marks)}}}" if row.marks else ""
             cells = [_latex_number(cell_text(row.cells[c.key], c)) for c in columns]
             lines.append(" & ".join([name, *cells, escape.latex(row.n)]) + r" \\")
-        lines += [r"\bottomrule", r"\end{tabular}}"]
-    for mark, text in table.footnotes.items():
-        lines.append(rf"\par\textsuperscript{{{mark}}} {escape.latex(text)}")
-    return "\n".join([*lines, r"\end{table*}"]) + "\n"
+        lines += [r"\bottomrule", r"\end{tabular}}", r"\end{table*}"]
+    lines += [rf"\noindent{{\footnotesize {escape.latex(note)}\par}}" for note in table.notes]
+    lines += [rf"\noindent{{\footnotesize\textsuperscript{{{mark}}} {escape.latex(text)}\par}}"
+              for mark, text in table.footnotes.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _latex_head(titles: Sequence[str], units: Sequence[str], widths: Sequence[int]) -> list[str]:
+    """Lines of a header: titles broken to about the width of what stands below them, then units."""
+    broken = [textwrap.wrap(title, max(14, min(width, _LONG)), break_long_words=False) or [""]
+              for title, width in zip(titles, widths, strict=True)]
+    depth = max(map(len, broken))
+    above = zip(*([""] * (depth - len(each)) + each for each in broken), strict=True)
+    return [" & ".join(map(escape.latex, line)) + r" \\" for line in (*above, units)]
 
 
 def _latex_number(text: str) -> str:
@@ -202,7 +212,7 @@ def sheet_latex(sheet: Sheet) -> str:
     titles, units = zip(*heads, strict=True)
     lines = [r"% needs \usepackage{booktabs,graphicx}", r"\begin{table*}", r"\centering", r"\footnotesize"]
     lines += [rf"\caption{{{escape.latex(' '.join(caption))}}}", _SHRINK, rf"\begin{{tabular}}{{{shape}}}", r"\toprule"]
-    lines += [" & ".join(map(escape.latex, line)) + r" \\" for line in (titles, units)]
+    lines += _latex_head(titles, units, widths)
     lines.append(r"\midrule")
     lines += [" & ".join(map(_latex_number, row)) + r" \\" for row in sheet.rows]
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}}", r"\end{table*}"]) + "\n"

@@ -74,8 +74,8 @@ def overall(results: Results, tables: Sequence[Table], improvements: Improvement
     if entries:
         frozen = ", ".join(f"{table.title} {levels[table.task]:.4g}" for table in tables)
         notes[:0] = [
-            "Normalised score: reward increase over the task's frozen reference level (0 is π₀, 1 the level). Levels "
-            f"of these runs [r₀ score]: {frozen}.",
+            "Normalised score: reward increase over the task's frozen reference level, which is a validation reward "
+            f"increase of the tuning search (0 is π₀, 1 the level). Levels of these runs [r₀ score]: {frozen}.",
             "IQM: mean of the middle half of all seeds × tasks. Its interval is a 95 % percentile bootstrap, "
             f"resampled within each task ({statistics.SAMPLES:,} samples).",
         ]
@@ -83,6 +83,8 @@ def overall(results: Results, tables: Sequence[Table], improvements: Improvement
         without = ", ".join(results.title(task) for task, level in levels.items() if level is None)
         notes.insert(0, f"No score over tasks: no reference level is frozen for {without}, and rewards of different "
                         "reward models must not be averaged.")
+    if controls := [style.label(m) for m in results.methods if m not in style.groups(results.methods)[""]]:
+        notes.append(f"Controls, not methods to choose from: {', '.join(controls)}.")
     return Sheet(
         key="overall",
         title="Over all tasks" if len(tables) > 1 else f"Over all seeds: {tables[0].title}",
@@ -103,9 +105,13 @@ def _better(improvements: Improvements, method: str, than: str) -> str:
 
 
 def improvement(results: Results, improvements: Improvements) -> Sheet | None:
-    """Every method (row) against every other (column); ``None`` with a single method."""
+    """Every method (row) against every other (column); ``None`` with a single method.
+
+    ZOPrO's controls are rows alone where other methods stand beside them.
+    """
     if len(results.methods) < 2:
         return None
+    others = style.groups(results.methods)[""]
     left = [style.label(m) for m in results.methods if m not in improvements]
     notes = [
         BETTER,
@@ -113,6 +119,8 @@ def improvement(results: Results, improvements: Improvements) -> Sheet | None:
         "beats every run of the other the interval has no width: resampling cannot show what was not drawn.",
         "n [runs]: over all tasks and seeds of the row's method.",
     ]
+    if len(others) < len(results.methods):
+        notes.append("ZOPrO's controls are held against the methods, not against each other.")
     if left:
         notes.append(f"n/a: a run diverged or a task is missing ({', '.join(left)}).")
     return Sheet(
@@ -120,9 +128,9 @@ def improvement(results: Results, improvements: Improvements) -> Sheet | None:
         title="Probability of improvement",
         intro="How probable it is that a run of the row's method ends higher than one of the column's "
               "(95 % interval); 0.5 is no difference.",
-        header=("method", *[f"over {style.label(m)}" for m in results.methods], "n [runs]"),
+        header=("method", *[f"over {style.label(m)}" for m in others], "n [runs]"),
         rows=tuple(
-            (style.label(m), *[_better(improvements, m, other) for other in results.methods], runs_text(results, m))
+            (style.label(m), *[_better(improvements, m, other) for other in others], runs_text(results, m))
             for m in results.methods
         ),
         notes=(*notes, FEW),

@@ -7,7 +7,7 @@ from pathlib import Path
 import matplotlib.style
 
 from benchmark.reporting import aggregate, plots_curves, plots_scores, style
-from benchmark.reporting.plots_frame import DPI, groups, save
+from benchmark.reporting.plots_frame import DPI, save
 from benchmark.reporting.reader import Results
 
 __all__ = ["DPI", "save", "write_all"]
@@ -24,7 +24,7 @@ def write_all(results: Results, folder: Path) -> list[Path]:
     written: list[Path] = []
     with matplotlib.style.context(["default", style.RC]):
         for task in results.tasks:
-            for suffix, methods in groups(results.methods_of(task)).items():
+            for suffix, methods in style.groups(results.methods_of(task)).items():
                 whose = ", ZOPrO's controls" if suffix else ""
                 for name, kind in (("reward_vs_time", "seconds"), ("reward_vs_compute", "forward_tokens")):
                     figure = plots_curves.budget(results, task, methods, kind, whose)

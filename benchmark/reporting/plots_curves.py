@@ -230,7 +230,7 @@ def path(results: Results, task: str, methods: Sequence[str], x: str, y: str, ti
 
 def overview(results: Results) -> Figure:
     """One row a reading (time, compute, judge), one column a task; without the controls where there is more."""
-    tasks, methods = results.tasks, plots_frame.groups(results.methods)[""]
+    tasks, methods = results.tasks, style.groups(results.methods)[""]
     judges = [results.judge(task) for task in tasks]
     figure = plots_frame.new(WIDE, 1.9 + 3.0 * (3 if any(judges) else 2))
     grid = figure.subplots(3 if any(judges) else 2, len(tasks), squeeze=False)

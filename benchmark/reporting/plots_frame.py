@@ -1,4 +1,4 @@
-"""What every figure of a report shares: page, title, caption, legend, axes, and which methods stand in one figure."""
+"""What every figure of a report shares: page, title, caption, legend, axes, size and file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from baselines.registry import METHODS, method_groups
 from benchmark import statistics
 from benchmark.files import replace_file
 from benchmark.reporting import style
@@ -23,20 +22,6 @@ DPI = 125
 PAGE, WIDE = 9.6, 12.8  # inches: 1200 and 1600 pixels
 DASHED = {"color": "#999999", "linewidth": 1, "linestyle": (0, (2, 2))}
 MARKS = {"markeredgecolor": "white", "markeredgewidth": 0.9}
-
-
-def groups(methods: Sequence[str]) -> dict[str, list[str]]:
-    """Suffix of a figure's name → its methods, in the order of ``methods``.
-
-    "" holds what is compared, "_ablation" ZOPrO with its controls. Where the one would add nothing to the other (a
-    folder of controls alone, or of none) all stand in one figure.
-    """
-    family = method_groups()["ablation"]
-    controls = [m for m in methods if m in family]
-    main = [m for m in methods if m not in METHODS or METHODS[m].group != "ablation"]
-    if set(main) <= set(controls) or set(controls) <= set(main):
-        return {"": list(methods)}
-    return {"": main, "_ablation": controls}
 
 
 def new(width: float, height: float) -> Figure:

@@ -14,6 +14,7 @@ import pandas as pd
 
 from benchmark.errors import BenchmarkError
 from benchmark.paths import check_plain, within
+from benchmark.plan import MODEL_DIGESTS
 from benchmark.reporting import shapes, style
 from benchmark.reporting.runs import NAME, Ignored, Run, number
 from benchmark.store import RunStore
@@ -136,7 +137,7 @@ class Results:
         apart = [name for name in ("device", "threads", "workers") if len(self._values(name)) > 1]
         if apart:
             notes.append(f"The runs differ in {' and '.join(apart)}: their seconds are not comparable.")
-        if resumed := sum((r.summary.get("resumed") or {}).get("count", 0) > 0 for r in self.runs):
+        if resumed := sum((number((r.summary.get("resumed") or {}).get("count")) or 0) > 0 for r in self.runs):
             notes.append(f"{resumed} of {len(self.runs)} runs were interrupted and resumed: their seconds leave out "
                          f"what was done twice.")
         if any(r.environment.get("dirty") for r in self.runs):
@@ -189,13 +190,21 @@ def _json(path: Path, text: str | None = None, line: int | None = None) -> dict[
 def _jsonl(path: Path) -> tuple[dict[str, Any], ...]:
     if not path.is_file():
         return ()
-    lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
+    except OSError as error:
+        raise BenchmarkError(f"{path.parent.name}/{path.name} cannot be read ({error.strerror}). Check the disk and "
+                             "the file's permissions.") from error
     return tuple(_json(path, text, i) for i, text in enumerate(lines, 1) if text.strip())
 
 
 def _read_run(folder: Path) -> Run:
     config, summary = _json(folder / "config.json"), _json(folder / "summary.json")
-    RunStore(folder).check(summary)
+    try:
+        RunStore(folder).check(summary)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise BenchmarkError(f"{folder.name}/summary.json: its checksums cannot be read ({type(error).__name__}). "
+                             "Remove that run directory and run it again.") from error
     run = Run(
         name=folder.name,
         identity=config.get("run") or {},
@@ -211,7 +220,7 @@ def _read_run(folder: Path) -> Run:
         shapes.check(record, "curve.jsonl", f"{folder.name}/curve.jsonl, record {line}")
     try:
         _ = run.task, run.method, run.seed, run.budget
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise BenchmarkError(
             f"{folder.name}/config.json does not say which run it is ({error!r}). Remove that directory."
         ) from error
@@ -246,6 +255,11 @@ def _refuse_mixtures(runs: Sequence[Run]) -> None:
         found = run.environment.get("data") or {}
         return f"{found.get('source')} @ {found.get('revision')}"
 
+    def model(run: Run) -> str:
+        """What tells models of one name apart: hub revision, or digest of the folder; of the judge too."""
+        found = ((run.environment.get("model") or {}).get("revision"), *map(run.identity.get, MODEL_DIGESTS))
+        return " ".join(str(part) for part in found if part) or "unnamed"
+
     def same(group: Sequence[Run], what: str, value: Any, where: str) -> None:
         kinds: dict[str, list[str]] = {}
         for run in group:
@@ -264,8 +278,10 @@ def _refuse_mixtures(runs: Sequence[Run]) -> None:
     for task in sorted({r.task for r in runs}):
         group, where = [r for r in runs if r.task == task], f"the runs of task {task!r}"
         same(group, "profiles", lambda r: r.identity.get("profile"), where)
+        same(group, "task versions", lambda r: r.identity.get("task_version"), where)
         same(group, "budgets", lambda r: f"{r.budget[1]:.15g} {r.budget[0]}", where)
         same(group, "data", data, where)
+        same(group, "models", model, where)
         same(group, "settings", _differing(group, lambda r: {k: v for k, v in r.config.items() if k not in OWN}), where)
         for method in sorted({r.method for r in group}):
             own = [r for r in group if r.method == method]

@@ -29,7 +29,7 @@ SHAPES = {
     },
     "summary.json": {
         "initial": OBJECT, "initial.*": OBJECT, "final": OBJECT, "final.*": OBJECT, "spent": OBJECT, "ledgers": OBJECT,
-        "ledger_tokens": OBJECT, "peak_memory_mib": OBJECT, "health": OBJECT, "warnings": LIST,
+        "ledger_tokens": OBJECT, "peak_memory_mib": OBJECT, "health": OBJECT, "warnings": LIST, "resumed": OBJECT,
     },
     "curve.jsonl": {"spent": OBJECT, "metrics": OBJECT, "ledgers": OBJECT},
 }

@@ -11,6 +11,8 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from baselines.registry import METHODS, method_groups
+
 
 @dataclass(frozen=True)
 class Look:
@@ -144,3 +146,17 @@ def looks(methods: Sequence[str]) -> dict[str, Look]:
         taken.add(place)
         chosen[method] = FURTHER[place]
     return chosen
+
+
+def groups(methods: Sequence[str]) -> dict[str, list[str]]:
+    """Suffix of a figure's or table's name → its methods, in the order of ``methods``.
+
+    "" holds what is compared, "_ablation" ZOPrO with its controls. Where the one would add nothing to the other (a
+    folder of controls alone, or of none) all stand together.
+    """
+    family = method_groups()["ablation"]
+    controls = [m for m in methods if m in family]
+    main = [m for m in methods if m not in METHODS or METHODS[m].group != "ablation"]
+    if set(main) <= set(controls) or set(controls) <= set(main):
+        return {"": list(methods)}
+    return {"": main, "_ablation": controls}

@@ -31,6 +31,7 @@ class Column:
             seed.
         word: run → a word that stands for the cell, "" for none.
         at, at_unit: where on the curve it was read, for the readings at equal time and equal compute.
+        methods: those that have the reading; empty for all.
     """
 
     key: str
@@ -47,6 +48,7 @@ class Column:
     word: Callable[[Run], str] = lambda run: ""
     at: float | None = None
     at_unit: str = ""
+    methods: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,8 @@ class Table:
 GROUPS = {
     "end": "At the end of the budget (test split)",
     "equal": "The same runs read at equal time and at equal compute (validation split, linear interpolation)",
+    "equal_ablation": "ZOPrO and its controls, read at the largest time and compute that all of these reached",
+    "area": "Over the whole budget (validation split)",
     "cost": "What it cost (optimisation only; evaluation and what all methods share are not in it)",
     "health": "Numerical health of the zeroth-order updates (median over a run; L₊, L₋: the two losses)",
 }
@@ -136,6 +140,11 @@ def _change(name: str) -> Value:
     return value
 
 
+def _area(run: Run) -> float | None:
+    x, y = run.series("forward_tokens", "reward")
+    return statistics.area_under_curve(x, y - y[0]) if x.size > 1 and x[-1] > x[0] else None
+
+
 def _increase_at(kind: str, at: float) -> Value:
     def value(run: Run) -> float | None:
         x, y = run.series(kind, "reward")
@@ -154,9 +163,10 @@ def _scaled(of: Callable[[Run], object], by: float = 1.0) -> Value:
     return value
 
 
-def common_reach(results: Results, task: str, kind: str) -> float | None:
-    """Largest ``kind`` (a spent amount) that every run of ``task`` reached; diverged runs do not shorten it."""
-    ends = [run.series(kind, "reward")[0] for run in results.of(task) if not run.diverged]
+def common_reach(results: Results, task: str, kind: str, methods: Sequence[str]) -> float | None:
+    """Largest ``kind`` (a spent amount) that every run of ``methods`` reached; diverged runs do not shorten it."""
+    runs = [run for method in methods for run in results.of(task, method)]
+    ends = [run.series(kind, "reward")[0] for run in runs if not run.diverged]
     return min(float(x[-1]) for x in ends) if ends and all(x.size for x in ends) else None
 
 
@@ -184,24 +194,10 @@ def _columns(results: Results, task: str) -> tuple[Column, ...]:
             columns.append(
                 Column(name, f"{title}, π₀ → end", unit, "end", _end(name), _start(name), digits=digits)
             )
-    for key, kind, words, unit, digits in (
-        ("equal_time", "seconds", "equal time", "s", 1),
-        ("equal_compute", "forward_tokens", "equal compute", "forward tokens", 0),
-    ):
-        if (at := common_reach(results, task, kind)) is not None:
-            columns.append(
-                Column(
-                    f"reward_increase_{key}",
-                    f"reward increase at {words}, {at:,.{digits}f} {unit}",
-                    "r₀ score",
-                    "equal",
-                    _increase_at(kind, at),
-                    signed=True,
-                    seeds=True,
-                    at=at,
-                    at_unit=unit,
-                )
-            )
+    columns += _equal_columns(results, task)
+    columns.append(Column(
+        "reward_area", "area under the reward curve over compute, divided by compute (mean increase)", "r₀ score",
+        "area", _area, signed=True, seeds=True))
 
     def cost(key: str, title: str, unit: str, of: Callable[[Run], object], digits: int, by: float = 1.0) -> None:
         value = _scaled(of, by)
@@ -223,6 +219,29 @@ def _columns(results: Results, task: str) -> tuple[Column, ...]:
     cost("peak_memory_warm_start", "peak memory, warm start", "MiB", peak("warm_start"), 0)
     cost("wall_seconds", "wall time of the run", "s", lambda run: run.summary.get("wall_seconds"), 1)
     return (*columns, *_health_columns(runs))
+
+
+def _equal_columns(results: Results, task: str) -> list[Column]:
+    """Increase at the largest time and compute that all runs reached.
+
+    ZOPrO's controls are read for themselves where other methods stand beside them: one that ends early must not shorten
+    the methods that are compared.
+    """
+    columns, present = [], results.methods_of(task)
+    for suffix, group in style.groups(results.methods).items():
+        methods = tuple(m for m in group if m in present)
+        if suffix and len(methods) < 2:
+            continue
+        for key, kind, words, unit, digits in (
+            ("equal_time", "seconds", "equal time", "s", 1),
+            ("equal_compute", "forward_tokens", "equal compute", "forward tokens", 0),
+        ):
+            if (at := common_reach(results, task, kind, methods)) is not None:
+                columns.append(Column(
+                    f"reward_increase_{key}{suffix}", f"reward increase at {words}, {at:,.{digits}f} {unit}",
+                    "r₀ score", f"equal{suffix}", _increase_at(kind, at), signed=True, seeds=True, at=at, at_unit=unit,
+                    methods=methods))
+    return columns
 
 
 def _health_columns(runs: Sequence[Run]) -> list[Column]:
@@ -249,6 +268,8 @@ def _health_columns(runs: Sequence[Run]) -> list[Column]:
 
 
 def _cell(column: Column, runs: Sequence[Run]) -> Cell:
+    if column.methods and runs[0].method not in column.methods:
+        return Cell(None, word="–")
     lost = tuple(column.outcome and run.diverged for run in runs)
     values = tuple(None if gone else column.value(run) for gone, run in zip(lost, runs, strict=True))
     start = None
@@ -268,19 +289,21 @@ def _cell(column: Column, runs: Sequence[Run]) -> Cell:
 
 
 def _marks(results: Results, task: str) -> tuple[dict[str, tuple[str, ...]], dict[str, str]]:
-    """Footnote marks of each method, and mark → text; seeds with the same warning share a footnote."""
+    """Footnote marks of each method, and mark → text; warnings of one kind (the words before the colon) share one."""
     marks: dict[str, tuple[str, ...]] = {}
     footnotes: dict[str, str] = {}
     for method in results.methods_of(task):
-        seeds: dict[str, list[int]] = {}
+        kinds: dict[str, dict[str, list[int]]] = {}
         for run in results.of(task, method):
             for warning in run.warnings:
-                seeds.setdefault(" ".join(warning.split()), []).append(run.seed)
+                text = " ".join(warning.split())
+                kinds.setdefault(text.partition(":")[0], {}).setdefault(text, []).append(run.seed)
         own = []
-        for warning, of in seeds.items():
+        for texts in kinds.values():
             own.append(mark := _letters(len(footnotes)))
-            named = f"seed{'s' if len(of) > 1 else ''} {', '.join(map(str, of))}"
-            footnotes[mark] = f"{style.label(method)}, {named}: {warning}"
+            listed = "; ".join(f"seed{'s' if len(of) > 1 else ''} {', '.join(map(str, of))}: {text}"
+                               for text, of in texts.items())
+            footnotes[mark] = f"{style.label(method)}, {listed}"
         marks[method] = tuple(own)
     return marks, footnotes
 

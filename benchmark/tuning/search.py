@@ -22,7 +22,7 @@ from benchmark.tuning.spaces import check_completions, load_space, trial_values
 REFERENCE_SEEDS = range(5)
 # Failures of the machine or the user, recorded in error.json like those of a method: such a run is simply not finished.
 NOT_THE_METHODS = ("Interrupted", "PreparationFailed", "ProcessDied", "OSError", "StorageError", "MemoryError",
-                   "OutOfMemoryError")
+                   "OutOfMemoryError", "BenchmarkError", "ConfigError", "DataError", "ModelError")
 
 
 @dataclass(frozen=True)

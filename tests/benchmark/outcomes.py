@@ -29,6 +29,7 @@ def of_preparation(folder):
     """Every file's bytes, and what ``preparation.json`` says; times and the key apart."""
     found = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     info = json.loads(found.pop("preparation.json"))
+    found.pop("checksums.json")  # it holds that of preparation.json
     return found, {key: value for key, value in info.items() if key not in ("seconds", "key")}
 
 

@@ -123,7 +123,7 @@ def test_a_failing_run_is_recorded_and_named_and_the_others_go_on(tmp_path):
     done = {p.parent.name.split("__")[1] for p in (tmp_path / "out").glob("*/summary.json")}
     failed = {p.parent.name.split("__")[1] for p in (tmp_path / "out").glob("*/error.json")}
     assert (done, failed) == ({"rloo"}, {"zopro"})
-    assert "1 runs reported, 1 unfinished or failed" in output
+    assert "1 runs reported, 1 left out" in output
 
 
 def heed_sigint():

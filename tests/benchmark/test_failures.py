@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import SafetensorError
 
 import benchmark.files
 from baselines.estimators.backpropagation import Backpropagation
 from baselines.objectives.dpo import DPO
-from benchmark import locks
+from benchmark import checkpoint, locks
 from benchmark.errors import StorageError
 from benchmark.executor import RunJob, execute_jobs
 from benchmark.files import write_json
@@ -80,7 +81,7 @@ def error_of(job):
     return json.loads((job.store.folder / "error.json").read_text())
 
 
-@pytest.mark.parametrize("calls", [1, 3, 6, 12, 20, 26, 30])
+@pytest.mark.parametrize("calls", [1, 3, 6, 12, 20, 26, 30, 45, 60, 72])
 def test_a_disk_that_fills_up_at_any_write_costs_one_interval_at_most(calls, job, whole, monkeypatch):
     faulty = job("dpo")
     with monkeypatch.context() as patch:
@@ -116,7 +117,8 @@ def test_a_log_that_cannot_be_written_is_named(error, words, job, monkeypatch):
 
 @pytest.mark.parametrize("error", [
     MemoryError(), torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
-    RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")])
+    RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+    RuntimeError("MPS backend out of memory (MPS allocated: 1 GiB)")])
 def test_running_out_of_memory_says_what_to_make_smaller_and_stops_no_other_run(error, job, whole, monkeypatch):
     faulty, other, original = job("rloo"), job("dpo"), Backpropagation.step
     finished = job("mezo-dpo")
@@ -180,6 +182,34 @@ def test_a_dead_judge_is_named_and_the_run_goes_on_when_it_is_back(job, whole, m
     assert of_run(faulty.store) == whole("rloo")
 
 
+@pytest.mark.parametrize("error", [errno.EMFILE, errno.EACCES])
+def test_a_checkpoint_that_cannot_be_opened_for_now_is_not_thrown_away(error, job, whole, monkeypatch):
+    faulty = job("dpo")
+    with monkeypatch.context() as patch:
+        patch.setattr(benchmark.files.os, "fsync", failing_after(30, os.fsync))
+        carry_out(faulty)
+    before = sorted(path.name for path in faulty.store.checkpoints.folder.iterdir())
+
+    def closed(folder):
+        raise OSError(error, os.strerror(error), str(folder / "manifest.json"))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "read", closed)
+        message = carry_out(faulty).failed[faulty.name]
+    assert f"manifest.json: cannot be used ({os.strerror(error)})" in message and GOES_ON in message
+    assert len(before) == 2 and before == sorted(path.name for path in faulty.store.checkpoints.folder.iterdir())
+    assert not carry_out(faulty).failed and faulty.store.summary()["resumed"]["count"] == 1
+    assert of_run(faulty.store) == whole("dpo")
+
+
+def test_a_full_disk_is_known_by_its_words_too():
+    """safetensors says what the system said, but not by its number."""
+    error = SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+    with pytest.raises(StorageError, match=r"a\.safetensors: cannot be written .*Free some space"), \
+            benchmark.files.writing(Path("run/a.safetensors")):
+        raise error
+
+
 def test_a_reward_model_that_cannot_be_refined_fails_with_the_stage(job, monkeypatch):
     faulty = job("rloo", "refine_lr=1e30", "refine_epochs=3")
     message = carry_out(faulty).failed.get(faulty.name, "")
@@ -205,6 +235,15 @@ def test_a_write_that_fails_leaves_the_file_as_it_was(tmp_path, monkeypatch):
     with pytest.raises(StorageError, match=r"a\.json: cannot be written \(No space left on device\)"):
         write_json(path, {"new": 2})
     assert json.loads(path.read_text()) == {"old": 1} and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_full_disk_leaves_no_lock_behind(tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(locks.os, "write", full_disk)
+        with pytest.raises(StorageError, match="No space left on device"), locks.locked(tmp_path / "run"):
+            pass
+    with locks.locked(tmp_path / "run", patience=0):
+        assert locks.holder(tmp_path / "run")
 
 
 def test_a_job_that_is_left_to_another_process_touches_nothing(job, monkeypatch):

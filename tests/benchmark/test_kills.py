@@ -6,12 +6,13 @@ import multiprocessing
 import os
 import random
 import signal
+import struct
 import time
 from dataclasses import replace
 
 import pytest
 
-from benchmark.executor import Preparation, RunJob, _child, execute_jobs
+from benchmark.executor import Preparation, RunJob, _child, _drain, _Running, execute_jobs
 from benchmark.locks import holder
 from benchmark.runner import execute
 from benchmark.store import RunStore
@@ -90,6 +91,15 @@ class Silent:
     def started(self, job): ...
     def progress(self, job, state): ...
     def ended(self, job, outcome): ...
+
+
+def test_a_job_that_was_killed_in_the_middle_of_a_message_does_not_stop_the_command():
+    here, there = multiprocessing.Pipe(duplex=False)
+    os.write(there.fileno(), struct.pack("!i", 100) + b"the beginning")
+    there.close()
+    item = _Running(None, None, here)
+    _drain(item, Silent())
+    assert here.closed and item.outcome is None
 
 
 def _command(job):

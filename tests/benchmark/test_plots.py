@@ -59,15 +59,15 @@ def words(figure):
 
 def test_controls_get_a_figure_of_their_own_only_beside_other_methods():
     order = [*MAIN, *CONTROLS]
-    assert plots_frame.groups(order) == {"": MAIN, "_ablation": ["zopro", *CONTROLS]}
-    assert plots_frame.groups(["zopro", *CONTROLS]) == {"": ["zopro", *CONTROLS]}
-    assert plots_frame.groups(MAIN) == {"": MAIN}
+    assert style.groups(order) == {"": MAIN, "_ablation": ["zopro", *CONTROLS]}
+    assert style.groups(["zopro", *CONTROLS]) == {"": ["zopro", *CONTROLS]}
+    assert style.groups(MAIN) == {"": MAIN}
     # a method that the registry does not know is compared, and controls without ZOPrO are a figure as well
-    assert plots_frame.groups(["mine", "no-update"]) == {"": ["mine"], "_ablation": ["no-update"]}
+    assert style.groups(["mine", "no-update"]) == {"": ["mine"], "_ablation": ["no-update"]}
 
 
 def test_every_figure_can_tell_its_methods_apart():
-    for methods in plots_frame.groups([*MAIN, *CONTROLS]).values():
+    for methods in style.groups([*MAIN, *CONTROLS]).values():
         looks = style.looks(methods)
         for one, two in itertools.combinations(methods, 2):
             assert looks[one].colour != looks[two].colour and looks[one].marker != looks[two].marker, (one, two)

@@ -167,7 +167,7 @@ def test_latex_is_escaped_and_balanced(golden):
     assert text.isascii()
     assert text.count("{") == text.count("}")
     for rule in ("toprule", "midrule", "bottomrule"):
-        assert text.count(f"\\{rule}") == 4
+        assert text.count(f"\\{rule}") == 5
     for block in text.split(r"\toprule")[1:]:
         body = [line for line in block.split(r"\bottomrule")[0].splitlines() if line.endswith(r"\\")]
         assert len({line.replace(r"\&", "").count("&") for line in body}) == 1

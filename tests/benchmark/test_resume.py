@@ -79,10 +79,13 @@ def test_so_do_controls_schedules_epochs_and_runs_without_adapters(method, setti
     assert store.summary()["resumed"]["count"] == 2
 
 
-@pytest.mark.parametrize("place", ["_refine", "_save", "_record", "_summary", "_save_samples"])
+@pytest.mark.parametrize("place", ["_refine", "_save", "_evaluate_if_due", "_record", "_summary", "_save_samples"])
 def test_so_does_a_run_that_stopped_outside_an_update(place, prepared, make_run, whole, tmp_path, monkeypatch):
-    """In the refinement, between iterations, in an evaluation, and after the last checkpoint."""
-    run, store = make_run("ppo", "refine_pairs=4"), RunStore(tmp_path / "run")
+    """In the refinement, between iterations, before and in an evaluation, and after the last checkpoint; the policy is
+    kept at every update, those after the checkpoint too."""
+    settings = ("refine_pairs=4", "keep_every=1")
+    run, store = make_run("ppo", *settings), RunStore(tmp_path / "run")
+    prepared = replace(prepared, config=run.config)
 
     def stopped(self, *arguments):
         if self.meter.updates >= 3:
@@ -95,7 +98,8 @@ def test_so_does_a_run_that_stopped_outside_an_update(place, prepared, make_run,
         execute(run, prepared, store, lambda state: None)
     monkeypatch.undo()
     execute(run, prepared, store, lambda state: None)
-    assert of_run(store) == of_run(whole("ppo", "refine_pairs=4"))
+    assert of_run(store) == of_run(whole("ppo", *settings))
+    assert sum("policy_update" in name for name in store.digests()) == 2  # the last of an iteration has its own file
     assert store.summary()["resumed"]["count"] == 1
 
 
@@ -138,7 +142,8 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(name, how, sto
 
 
 def identity(run, store):
-    return {"run": run.identity()}, json.loads((store.folder / "environment.json").read_text())
+    environment = json.loads((store.folder / "environment.json").read_text())
+    return {"run": run.identity(), "config": run.resolved()}, environment
 
 
 @pytest.mark.parametrize("name", ["curve.jsonl", "updates.jsonl", "adapters/iteration_0/policy.safetensors"])
@@ -156,12 +161,19 @@ def test_a_checkpoint_whose_logs_or_adapters_were_altered_is_not_used(name, stop
 def test_a_checkpoint_of_other_versions_is_not_used(stopped, prepared):
     run, store = stopped(3)
     config, environment = identity(run, store)
-    environment["workers"], notes = 7, []
-    assert store.begin(config, environment, notes.append) is not None  # how many run beside it changes nothing
-    environment["packages"]["torch"] = "0.1"
+    environment["workers"], environment["commit"], notes = 7, "another", []  # of the same code
+    assert store.begin(config, environment, notes.append) is not None
+    environment["packages"]["torch"], environment["code"] = "0.1", "another"
     assert store.begin(config, environment, notes.append) is None
-    assert notes == ["its checkpoint was made in another environment (packages): the run starts anew"]
+    assert notes == ["its checkpoint was made in another environment (code, packages): the run starts anew"]
     assert not store.checkpoints.folder.exists()
+
+
+def test_a_checkpoint_with_other_adapters_kept_is_not_used(stopped, prepared):
+    run, store = stopped(3)
+    config, environment = identity(run, store)
+    config["config"]["execution"]["keep_every"], notes = 1, []
+    assert store.begin(config, environment, notes.append) is None and "execution.keep_every" in notes[0]
 
 
 def test_only_two_checkpoints_are_kept(stopped):

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from benchmark.config import Config, load_profile, with_assignments
 from benchmark.errors import BenchmarkError, ConfigError, ModelError
+from benchmark.files import value_digest
 from benchmark.paths import check_plain, own_folder, within
 from benchmark.plan import load_run
 from benchmark.reporting import build_sheets, page, reader, report, tables, webpage
@@ -145,6 +146,7 @@ def test_a_result_folder_cannot_ask_for_remote_code(make_run, tmp_path):
     ("run", {"task": "../../evil"}), ("run", {"task": ["x"]}), ("run", {"method": "../evil"}), ("run", {"seed": "x"}),
     ("config", {"model": {"hidden_size": "wide"}}), ("config", {"loop": {"iterations": -1}}),
     ("config", {"method": {"lr": "fast"}}), ("config", {"model": {"unknown": 1}}), ("config", {"data": []}),
+    ("run", {"seed": float("inf")}), ("config", {"budget": {"limit": 10**400}}),
 ])
 def test_a_result_folders_configuration_is_checked_before_it_is_used(make_run, tmp_path, section, values):
     run = make_run("zopro")
@@ -263,3 +265,21 @@ def test_a_file_of_a_run_with_anything_in_it_is_reported_or_named(one_run, data)
         assert file in str(error)
     finally:
         (one_run / file).write_text(text, encoding="utf-8")
+
+
+def signed(summary):
+    return {**summary, "digest": value_digest(summary)}
+
+
+@pytest.mark.parametrize("change", [
+    lambda summary: {**summary, "digest": "x"},
+    signed,  # no files
+    lambda summary: signed({**summary, "files": []}),
+    lambda summary: {**summary, "warnings": ["\ud800"], "digest": "x"},
+    lambda summary: {**summary, "resumed": "x"},
+], ids=["digest", "no files", "files", "surrogate", "resumed"])
+def test_a_summary_whose_checksums_are_odd_is_named(tmp_path, change):
+    path = make.write_run(tmp_path, "hh_rlhf", "zopro", 0) / "summary.json"
+    path.write_text(json.dumps(change(json.loads(path.read_text(encoding="utf-8")))), encoding="utf-8")
+    with pytest.raises(BenchmarkError, match=r"summary.json"):
+        reader.read(tmp_path)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import shutil
 import threading
+from pathlib import Path
 
 import pytest
 import torch
 
+from benchmark import files
 from benchmark.checkpoint import Checkpoints, Periodic
 from benchmark.config import with_assignments
-from benchmark.errors import DataError, StorageError
+from benchmark.errors import BenchmarkError, DataError, StorageError
 from benchmark.executor import Preparation
-from benchmark.preparation import preparation_key, prepare
+from benchmark.preparation import Prepared, preparation_key, prepare
 from benchmark.stages import Stages
 from benchmark.training import fit
 from tests.benchmark.outcomes import of_preparation
@@ -69,6 +74,46 @@ def test_a_damaged_stage_is_named_and_done_again(config, toy_sources, tmp_path):
     build(config, toy_sources, folder, notes=notes)
     assert "SFT is damaged and done again: model.safetensors does not match its checksum" in notes
     assert any(note.startswith("checkpoint 1 is damaged and not used: tensors.safetensors") for note in notes)
+
+
+@pytest.mark.parametrize("name", ["reward/model.safetensors", "preparation.json", "data.json"])
+def test_an_altered_preparation_is_named_and_never_used(name, toy_config, toy_folder, tmp_path):
+    folder = tmp_path / toy_folder.name
+    shutil.copytree(toy_folder, folder)
+    Prepared(folder, toy_config, TASK)
+    (folder / name).write_bytes((folder / name).read_bytes() + b" ")
+    with pytest.raises(BenchmarkError, match=f"{folder.name}: altered .*{Path(name).name} does not match"):
+        Prepared(folder, toy_config, TASK)
+    (folder / name).unlink()
+    with pytest.raises(BenchmarkError, match=f"{Path(name).name} is missing"):
+        Prepared(folder, toy_config, TASK)
+
+
+def test_rows_that_changed_since_the_command_began_are_not_prepared(toy_config, toy_sources, tmp_path):
+    versions = {**toy_sources[TASK].versions(), "revision": "what the file held before"}
+    with pytest.raises(DataError, match="have changed since the command began"):
+        Preparation(TASK, 0, tmp_path / "prepared", toy_config, versions).execute(lambda state: None)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("full_at", [("SFT", 0.5), ("judge", 0.7)])
+def test_a_full_disk_costs_a_preparation_one_interval(full_at, config, toy_sources, tmp_path, monkeypatch):
+    """Whatever is written from then on fails; finished stages and checkpoints stay, and the files come out the same."""
+    def full(number):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    whole, folder, notes = build(config, toy_sources, tmp_path / "whole").folder, tmp_path / "full", []
+    with monkeypatch.context() as patch:
+        def report(stage, share):
+            if stage == full_at[0] and share >= full_at[1]:
+                patch.setattr(files.os, "fsync", full)
+
+        with pytest.raises(StorageError, match="No space left on device.*Free some space"):
+            prepare(folder, config, TASK, toy_sources[TASK].data, 0, report)
+    build(config, toy_sources, folder, notes=notes)
+    assert "tokenizer is kept" in notes and ("SFT is kept" in notes) is (full_at[0] != "SFT")
+    (found, _), (expected, _) = of_preparation(folder), of_preparation(whole)
+    assert found == expected
 
 
 def test_a_preparation_that_cannot_succeed_leaves_nothing(toy_config, toy_sources, tmp_path):

@@ -13,6 +13,7 @@ import pytest
 from benchmark import standing
 from benchmark.cli import main
 from benchmark.commands import clean
+from benchmark.files import sha256, value_digest
 from benchmark.locks import lock_file
 from tests.benchmark.golden import make
 
@@ -115,12 +116,13 @@ def test_status_of_a_folder_without_runs_says_where_to_look(tmp_path, capsys):
 def test_clean_removes_the_unfinished_and_leaves_every_result_as_it_is(out, capsys):
     part = out / DONE / "summary.json.part"
     part.write_text("half", encoding="utf-8")
-    (out / DIVERGED / "checkpoint").mkdir()
-    (out / DIVERGED / "checkpoint" / "state.safetensors").write_bytes(b"x" * 2048)
+    (out / DIVERGED / "checkpoints").mkdir()
+    (out / DIVERGED / "checkpoints" / "state.safetensors").write_bytes(b"x" * 2048)
     (out / "wmt20_mlqe__s0__0123456789ab.77.part").mkdir()
-    (out / "notes.txt").write_text("mine", encoding="utf-8")
+    for mine in ("notes.txt", "download.part", f"{DONE}/checkpoint_notes.txt"):
+        (out / mine).write_text("mine", encoding="utf-8")
     (out / "a__b__s0__abc").mkdir()  # a name like a run's, but no run wrote it
-    gone = {part.name, "checkpoint", "wmt20_mlqe__s0__0123456789ab.77.part", FAILED, UNFINISHED}
+    gone = {part.name, "checkpoints", "wmt20_mlqe__s0__0123456789ab.77.part", FAILED, UNFINISHED}
     before = contents(out)
     assert main(["clean", str(out), "--yes"]) == 0
     said = capsys.readouterr().out
@@ -173,14 +175,15 @@ def test_clean_never_follows_a_link(out, tmp_path):
     elsewhere = tmp_path / "elsewhere"
     shutil.copytree(out / FAILED, elsewhere / "run")
     (out / "hh_rlhf__ppo__s0__aaaaaaaa").symlink_to(elsewhere / "run")
-    (out / "old.part").symlink_to(elsewhere)
+    link = out / "wmt20_mlqe__s0__0123456789ab.part"
+    link.symlink_to(elsewhere)
     (out / FAILED / "adapters").symlink_to(elsewhere)
-    (out / DONE / "checkpoint").symlink_to(elsewhere)
+    (out / DONE / "checkpoints").symlink_to(elsewhere)
     before = contents(elsewhere)
-    assert {item.path.name for item in clean.unfinished(out)} == {FAILED, UNFINISHED, "checkpoint"}
+    assert {item.path.name for item in clean.unfinished(out)} == {FAILED, UNFINISHED, "checkpoints"}
     assert main(["clean", str(out), "--yes"]) == 0
-    assert contents(elsewhere) == before and (out / "old.part").is_symlink()
-    assert not (out / DONE / "checkpoint").is_symlink() and not (out / FAILED).exists()
+    assert contents(elsewhere) == before and link.is_symlink()
+    assert not (out / DONE / "checkpoints").is_symlink() and not (out / FAILED).exists()
 
 
 @pytest.mark.parametrize(("size", "words"), [(0, "0 B"), (1536, "1.5 KiB"), (5 << 20, "5 MiB"), (3 << 30, "3.0 GiB")])
@@ -193,3 +196,25 @@ def test_hostile_files_are_damaged_not_fatal(out):
     (out / FAILED / "error.json").unlink()
     (out / FAILED / "error.json").symlink_to(Path("/etc/hostname"))
     assert (state(out, DONE), state(out, FAILED)) == ("damaged", "damaged")
+
+
+def test_a_finished_run_that_was_altered_is_damaged(out):
+    path = out / DONE / "summary.json"
+    files = {"curve.jsonl": sha256(out / DONE / "curve.jsonl")}
+    summary = {**json.loads(path.read_text(encoding="utf-8")), "files": files}
+    path.write_text(json.dumps({**summary, "digest": value_digest(summary)}), encoding="utf-8")
+    assert state(out, DONE) == "done"
+    with open(out / DONE / "curve.jsonl", "a", encoding="utf-8") as file:
+        file.write("\n")
+    found = standing.standing(out / DONE)
+    assert found.state == "damaged" and "curve.jsonl does not match its checksum" in found.why
+
+
+@pytest.mark.parametrize("budget", [{"kind": [], "limit": 1}, {"kind": "updates", "limit": 10**400}, {"kind": 1}, 7])
+def test_a_budget_that_is_none_leaves_the_share_unknown(out, budget):
+    path = out / UNFINISHED / "config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    config["run"]["budget"] = budget
+    path.write_text(json.dumps(config), encoding="utf-8")
+    found = standing.standing(out / UNFINISHED)
+    assert (found.state, found.spent) == ("interrupted", None)

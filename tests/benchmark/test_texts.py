@@ -160,6 +160,8 @@ def test_the_live_display_shows_messages_as_text(toy_config, capsys):
     ("C:\\Users\\Alice\\run\\x.json is missing", "…/x.json is missing"),
     ("see ../../alice/data/x.tsv", "see …/x.tsv"),
     ("/tmp", "…"),
+    ("data:/srv/alice/x.tsv is gone", "data:…/x.tsv is gone"),
+    ("see file:///srv/alice/x.json", "see file:…/x.json"),
     ("1/2 of it, and/or a / b; 5 updates/s; https://hf.co/a/b", "1/2 of it, and/or a / b; 5 updates/s; https://hf.co/a/b"),
     ("harmless-base/train.jsonl.gz, row 3", "harmless-base/train.jsonl.gz, row 3"),
 ])

@@ -93,7 +93,8 @@ def test_what_a_run_directory_says(tmp_path):
     finish(tmp_path / "done", -1.5, 0.25)
     finish(tmp_path / "diverged", -1.5, None)
     fail(tmp_path / "failed", "RunError")
-    for kind in ("Interrupted", "ProcessDied", "PreparationFailed", "OSError"):  # the machine's doing, not the method's
+    # the machine's or the user's doing, not the method's
+    for kind in ("Interrupted", "ProcessDied", "PreparationFailed", "OSError", "BenchmarkError", "ModelError"):
         fail(tmp_path / kind, kind)
         assert standing_of(tmp_path / kind) is None
     (tmp_path / "killed").mkdir()

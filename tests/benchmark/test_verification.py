@@ -7,15 +7,18 @@ import shutil
 from dataclasses import replace
 
 import pytest
+import torch
 
+from benchmark import revisit
 from benchmark.cli import main
+from benchmark.commands.run import run_grid
 from benchmark.errors import BenchmarkError, ConfigError
 from benchmark.plan import cache_folder
 from benchmark.preparation import preparation_key
 from benchmark.revisit import finished_runs
 from benchmark.runner import execute
 from benchmark.store import RunStore
-from benchmark.verification import compare, compare_rows, sample, verify
+from benchmark.verification import SAME_PLATFORM, compare, compare_rows, sample, verify
 
 ROWS = [{"update": 0, "spent": {"tokens": 0, "seconds": 0.1}, "ledgers": {"log": 1.0}, "metrics": {"reward": -2.0}},
         {"update": 4, "spent": {"tokens": 9, "seconds": 0.2}, "ledgers": {"log": 2.0}, "metrics": {"reward": 1.0}}]
@@ -97,6 +100,39 @@ def test_the_command_repeats_runs_and_says_so(results, folder, capsys):
     assert found["runs"][0]["first"] is None and str(folder) not in json.dumps(found)
 
 
+def test_without_its_preparation_a_run_is_repeated_from_its_rows(results, folder, tmp_path, capsys):
+    """As on another machine; with as many threads as its configuration says, whatever this process had."""
+    torch.set_num_threads(3)
+    assert main(["verify", str(folder), "--cache", str(tmp_path / "empty")]) == 0
+    output = capsys.readouterr().out
+    assert output.count(": identical; adapters identical") == 2 and "2 of 2 runs repeat" in output
+    assert [path.name for path in (tmp_path / "empty").iterdir()] == [path.name for path in results[1].iterdir()]
+
+
+def test_a_run_that_cannot_be_repeated_is_a_verdict_that_names_no_place(results, folder, monkeypatch, capsys):
+    def refuse(run, cache):
+        if run.method == "dpo":
+            raise ZeroDivisionError(f"in {folder / 'somewhere'}")
+        return original(run, cache)
+
+    original = revisit.preparation_folder
+    monkeypatch.setattr(revisit, "preparation_folder", refuse)
+    assert main(["verify", str(folder), "--cache", str(results[1])]) == 1
+    output, text = capsys.readouterr().out, (folder / "verify.json").read_text()
+    assert "failed; adapters not recorded; ZeroDivisionError: in " in output and "1 of 2 runs repeat" in output
+    assert json.loads(text)["counts"] == {"identical": 1, "within tolerance": 0, "different": 0, "failed": 1}
+    assert "somewhere" in text and str(folder) not in text and str(folder.parent) not in text
+
+
+def test_a_damaged_run_is_named_and_the_others_of_its_grid_are_reported(results, folder, capsys):
+    runs = [run for run, _ in revisit.finished_runs(folder, ["wmt20_mlqe"], ["dpo", "zopro"], None)]
+    edit(store_of(folder, "dpo"), "curve.jsonl", '"reward": ', '"reward": 1')
+    assert run_grid(runs, runs[0].config, folder, results[1]) == 1
+    captured = capsys.readouterr()
+    assert "1 of 2 runs are finished already" in captured.out and "1 runs reported" in captured.out
+    assert "FAILED" in captured.err and "altered after the run: curve.jsonl" in captured.err
+
+
 def test_the_command_names_what_differs_and_what_was_damaged(results, folder, capsys):
     store, other = store_of(folder, "zopro"), store_of(folder, "dpo")
     row = store.rows("updates.jsonl")[2]
@@ -121,6 +157,7 @@ def test_the_verdict_follows_rows_adapters_and_tolerance(results, folder):
     near = compare("run", store, again, 1e-3)
     assert (near.verdict, near.adapters) == ("within tolerance", "different") and 0 < near.largest < 1e-4
     assert near.first.file == "curve.jsonl" and near.first.field == "metrics.reward"
+    assert near.message == SAME_PLATFORM and SAME_PLATFORM in near.line()
     assert compare("run", store, again, 0.0).verdict == "different"
     signed(store, lambda summary: summary.update(status="diverged"))
     assert compare("run", store, again, 1e-3).verdict == "different"

@@ -293,3 +293,14 @@ def test_hub_columns_of_unequal_length_and_flat_translations_are_counted(monkeyp
     monkeypatch.setattr("tasks.adapter.load_hub", lambda *_: (
         {"train": train, "validation": held_out[:6], "test": held_out[6:]}, None))
     assert get_task("wmt20_mlqe").load("hub").rows.used == 2 * GOOD
+
+
+@pytest.mark.parametrize(("asked", "revision"), [("refs/convert/parquet", r"[0-9a-f]{16}"), ("0" * 40, "0{40}")])
+def test_the_name_of_a_branch_is_no_revision(monkeypatch, asked, revision):
+    """Where the library does not say which commit it loaded, rows that change must not keep their identity."""
+    datasets = pytest.importorskip("datasets")
+    train, held_out = good_rows("hh_rlhf")
+    monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: {"train": train, "test": held_out})
+    task = get_task("hh_rlhf")
+    task.hub_revision = asked
+    assert re.fullmatch(revision, task.load("hub").revision)

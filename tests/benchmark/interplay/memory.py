@@ -75,8 +75,8 @@ def main() -> int:
     try:
         numbers = write(folder, options.iterations, options.layers)
         start = time.monotonic()
-        found = subprocess.run([sys.executable, "-c", CHILD, "visualise", str(folder)], capture_output=True, text=True,
-                               check=True)
+        found = subprocess.run([sys.executable, "-c", CHILD, "visualise", str(folder)], stdout=subprocess.PIPE,
+                               text=True, check=True)  # what it says of an error goes to the terminal
         seconds, peak = time.monotonic() - start, int(found.stdout.rsplit("peak KiB:", 1)[1]) / 1024
     finally:
         shutil.rmtree(folder)

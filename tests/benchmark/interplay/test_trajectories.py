@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmark.errors import ConfigError, DataError
+from benchmark.errors import BenchmarkError, ConfigError, DataError
 from benchmark.interplay import trajectories
 from benchmark.interplay.analysis import ALL, FACTORS, analyse
 from benchmark.interplay.trajectories import OUTSIDE, Trajectory
@@ -168,6 +168,14 @@ def broken(store, how):
         path.write_bytes(path.read_bytes()[:-100])
     elif how == "missing":
         (kept / "iteration_1" / "policy.safetensors").unlink()
+    elif how == "odd":
+        (kept / "iteration_1 (copy)").mkdir()
+    elif how == "update":
+        (kept / "iteration_0" / "policy_update_x.safetensors").touch()
+    elif how == "link":
+        path = kept / "iteration_1" / "policy.safetensors"
+        outside = path.rename(store.folder.parent / "elsewhere.safetensors")
+        path.symlink_to(outside)
     elif how == "other":
         rewrite(store, "iteration_1/policy.safetensors", {**first, "model.norm.weight": torch.ones(3)})
     else:
@@ -179,6 +187,8 @@ def broken(store, how):
     ("gone", ConfigError, "no adapters"), ("one", ConfigError, "at least two in a row"),
     ("hole", ConfigError, r"iterations \[0, 3\]"), ("cut", DataError, "reward.safetensors: cannot be read"),
     ("missing", DataError, "policy.safetensors: cannot be read"),
+    ("odd", DataError, r"iteration_1 \(copy\): a run keeps nothing of that name"),
+    ("update", DataError, "policy_update_x.safetensors: a run keeps"), ("link", BenchmarkError, "link that leads out"),
     ("other", DataError, "tensor model.norm.weight is not as in"),
     ("infinite", DataError, "tensor model.norm.weight holds values that are not finite"),
 ])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,7 @@ from benchmark.interplay import bowl, embed
 from benchmark.interplay.analysis import Picture
 from benchmark.runner import execute
 from benchmark.store import RunStore
-from tests.benchmark.interplay.world import at, factors, moved, states, write_run
+from tests.benchmark.interplay.world import SIZE, at, factors, moved, states, write_run
 
 
 @pytest.fixture
@@ -72,6 +73,7 @@ def test_tables_hold_the_same_numbers(folder, quick):
     assert line["degrees"] == pytest.approx(some.degrees.mean(), rel=1e-6) and line["points"] == 2
     text = (out / "measures.md").read_text(encoding="utf-8")
     assert f"{some.degrees.mean():.2f}°" in text and line["verdict"] in text
+    assert "Reduced protocol (1 seed), not comparable" in text
 
 
 def test_one_layer_goes_into_a_folder_of_its_own(folder, quick):
@@ -84,6 +86,7 @@ def test_one_layer_goes_into_a_folder_of_its_own(folder, quick):
 @pytest.mark.parametrize(("arguments", "words"), [
     (["--layer", "9"], "no layer '9' is trained. Known: 0, 1"), (["--method", "ppo"], "no finished run of ppo"),
     (["--method", "zopo"], "Did you mean zopro"), (["--seeds", "4"], "no finished run"),
+    (["--layer", "../1"], "expected all, the number of a layer, or outside"),
 ])
 def test_wrong_requests_are_named(folder, quick, capsys, arguments, words):
     assert main(["visualise", str(folder), *arguments]) == 2
@@ -100,10 +103,54 @@ def test_runs_without_adapters_are_left_out_by_name(folder, quick, capsys):
     assert main(["visualise", str(folder / "nowhere")]) == 2
 
 
+def test_a_run_that_diverged_in_its_first_iteration_is_left_out(folder, quick, capsys):
+    run, store = write_run(folder, states([at(0)]), states([at(0)], seed=1), method="dpo")
+    shutil.rmtree(store.folder / "adapters" / "iteration_1")
+    assert main(["visualise", str(folder)]) == 0
+    assert f"left out: {run.name}" in capsys.readouterr().out
+    assert set(pd.read_csv(folder / "visualise" / "measures.csv").method) == {"rloo", "zopro"}
+
+
+def test_one_iteration_of_whole_models_without_refinement_is_drawn(tmp_path, bare, capsys):
+    """adapter.rank = 0, and a reward model that stays as it is: no angle to it, and no successor."""
+    write_run(tmp_path, states([at(0)]), states([np.zeros(SIZE)], seed=1))
+    assert main(["visualise", str(tmp_path)]) == 0
+    assert "one of the two did not move" in (tmp_path / "visualise" / "measures.md").read_text(encoding="utf-8")
+    rows = pd.read_csv(tmp_path / "visualise" / "measures.csv")
+    assert set(rows.weights) == {"tensors"} and "Procrustes disparity" not in set(rows.measure)
+
+
+def test_a_model_with_code_of_its_own_is_not_loaded_and_needs_no_trust(folder, quick):
+    path = next(folder.glob("*__zopro__*")) / "config.json"
+    stored = json.loads(path.read_text(encoding="utf-8"))
+    stored["config"]["model"]["trust_remote_code"] = True
+    path.write_text(json.dumps(stored), encoding="utf-8")
+    assert main(["visualise", str(folder), "--method", "zopro"]) == 0
+
+
+def test_a_link_in_place_of_the_folder_is_refused_and_files_of_others_are_kept(folder, quick, tmp_path, capsys):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "bowl.py").write_text("kept")
+    (folder / "visualise").symlink_to(elsewhere)
+    for layer in ("all", "1"):
+        assert main(["visualise", str(folder), "--layer", layer]) == 2
+        assert "is a link" in capsys.readouterr().err
+    assert [path.name for path in elsewhere.iterdir()] == ["bowl.py"]
+    assert main(["visualise", str(folder), "--out", str(elsewhere)]) == 0
+    assert (elsewhere / "bowl.py").read_text() == "kept" and (elsewhere / "measures.csv").is_file()
+
+
 def test_one_seed_twice_is_refused(folder, quick, capsys):
     write_run(folder, states([at(0)]), states([at(0)], seed=1), method="rloo")
     assert main(["visualise", str(folder)]) == 2
     assert "the same method and seed with different settings" in capsys.readouterr().err
+
+
+def test_seeds_with_different_settings_are_refused(folder, quick, capsys):
+    write_run(folder, states([at(0)]), states([at(0)], seed=1), method="rloo", seed=1, rank=1)
+    assert main(["visualise", str(folder)]) == 2
+    assert "seeds of one method with different settings" in capsys.readouterr().err
 
 
 def picture(count=5):

@@ -99,6 +99,16 @@ def test_projected_pictures_say_how_wrong_they_are(lora, monkeypatch):
     errors = np.abs(found.gram - exact) / np.outer(lengths, lengths)
     assert 0 < found.error < 0.4 and errors[known].max() == pytest.approx(found.error)
     assert errors.max() < 0.5
+    apart = known & ~np.eye(6, dtype=bool)
+    assert found.noise == pytest.approx(np.sqrt((errors[apart] ** 2).mean()))
+
+
+def test_what_is_projected_is_held_against_what_is_projected(lora, monkeypatch):
+    run, store, _, _ = lora
+    exact = analyse(run, store).pictures[CHANGE].deviation
+    monkeypatch.setattr(weights, "EXACT_OPERATIONS", 0)
+    noise = weight_moments(Trajectory(store.folder), SCALE).noise
+    assert analyse(run, store).pictures[CHANGE].deviation[0, 3] == pytest.approx(np.hypot(exact[0, 3], noise))
 
 
 def pair(rng, m=14, n=11, r=2):
@@ -128,6 +138,13 @@ def test_the_variance_by_chance_is_what_draws_give():
     assert abs(draws.mean()) < 5 * np.sqrt(expected / 4000)
     squares = [Product.of(drawn, drawn).value for drawn in (redrawn(rng, one) for _ in range(1000))]
     assert np.mean(squares) == pytest.approx(weights.null_square(Product.of(one, one), one), rel=0.05)
+
+
+def test_one_more_draw_lies_outside_a_band_in_one_case_of_twenty():
+    """By symmetry beyond all of 39 draws in 2 cases of 40; of 8 draws by Student's t: 2.3646 √(9/8) √(8/7)."""
+    assert nulls.band_from(np.arange(1.0, 40.0)) == pytest.approx((20, 1, 39))
+    assert nulls.band_from(np.arange(1.0, 200.0)) == pytest.approx((100, 5, 195))
+    assert nulls.band_from(np.array([1.0, -1.0] * 4)) == pytest.approx((0, -2.6812, 2.6812), abs=1e-3)
 
 
 @pytest.mark.parametrize("m", [14, 3])  # many rows: Bartlett's decomposition; few: plain draws
