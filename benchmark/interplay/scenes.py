@@ -45,6 +45,8 @@ def scenes(analysis: Analysis, kind: str, found: dict[tuple[str, int], Embedding
         for line, dims in enumerate((2, 3, 0)):
             axes = figure.add_subplot(3, len(methods), line * len(methods) + column + 1,
                                       projection="3d" if dims == 3 else None)
+            if dims == 3:
+                axes.set_box_aspect(None, zoom=0.88)  # the layout does not know of the labels of a third axis
             _draw(axes, found[method, dims], picture)
             if line == 0:
                 axes.set_title(method, fontweight="bold", fontsize=11.5)

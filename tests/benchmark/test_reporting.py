@@ -101,7 +101,7 @@ def test_cells_by_hand(golden):
 def test_a_diverged_seed_is_a_word_and_enters_no_mean(golden):
     mezo = rows(golden, "wmt20_mlqe")["mezo"]
     outcomes = {"reward", "reward_increase", "gold", "gold_change", "kl", "length", "ended", "chrf", "bleu"}
-    outcomes |= {"reward_increase_equal_time", "reward_increase_equal_compute"}
+    outcomes |= {"reward_increase_equal_time", "reward_increase_equal_compute", "reward_area"}
     words = {column.split(" ")[0] for column, value in mezo.items() if value == "diverged"}
     assert words == outcomes
     assert mezo["reward_increase_seeds [r₀ score]"] == "0.01 diverged"

@@ -81,6 +81,8 @@ def test_no_code_is_read_from_files(path):
     found = violations(path.read_text(encoding="utf-8"))
     if path == ROOT / "benchmark" / "naming.py":  # the registries, whose targets stand in the code
         assert [what for _, what in found] == ["import_module"]
+    elif path == ROOT / "benchmark" / "commands" / "visualise.py":  # reads adapters of such runs and loads no model
+        assert [what for _, what in found] == ["trust_remote_code"]
     else:
         assert found == []
 
