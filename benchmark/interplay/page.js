@@ -98,7 +98,7 @@ function drawAngles() {
   const panels = task.angles[kinds[Number(one("angle-kind").value)]];
   const traces = [];
   const extra = { grid: { rows: 1, columns: panels.length, pattern: "independent" }, annotations: [],
-    margin: { l: 55, r: 20, t: 65, b: 60 } };
+    margin: { l: 55, r: 20, t: 65, b: 95 }, legend: { orientation: "h", y: -0.3 } };
   panels.forEach((panel, column) => {
     const suffix = column === 0 ? "" : String(column + 1);
     const place = { xaxis: `x${suffix}`, yaxis: `y${suffix}` };
@@ -123,7 +123,8 @@ function drawAngles() {
       gridcolor: "#e8ebef", zeroline: false };
     extra[`yaxis${suffix}`] = { ticksuffix: "°", gridcolor: "#e8ebef", zeroline: false };
     extra.annotations.push({ text: data.relations[column].replace(", ", ",<br>"), showarrow: false, font: { size: 12 },
-      x: (column + 0.5) / panels.length, y: 1.02, yanchor: "bottom", xref: "paper", yref: "paper" });
+      x: (column + 0.5) / panels.length, y: 1.02, xanchor: "center", yanchor: "bottom",
+      xref: "paper", yref: "paper" });
   });
   Plotly.react(one("angle-plot"), traces, layout(extra), CONFIG);
 }
@@ -145,7 +146,8 @@ function drawLayers() {
     extra[`xaxis${suffix}`] = { title: { text: "iteration i" }, dtick: Math.max(1, Math.ceil(map.x.length / 8)) };
     extra[`yaxis${suffix}`] = { autorange: "reversed", showticklabels: column === 0 };
     extra.annotations.push({ text: data.relations[column].replace(", ", ",<br>"), showarrow: false, font: { size: 12 },
-      x: (column + 0.5) / maps.length, y: 1.02, yanchor: "bottom", xref: "paper", yref: "paper" });
+      x: (column + 0.5) / maps.length, y: 1.02, xanchor: "center", yanchor: "bottom",
+      xref: "paper", yref: "paper" });
   });
   Plotly.react(one("layer-plot"), traces, layout(extra), CONFIG);
 }
