@@ -17,7 +17,7 @@ from benchmark.store import RunStore
 CHANGES = {  # control → the hyperparameters in which it differs from zopro under the profile tiny
     "zopro-warm-start": {"lr"}, "zopro-previous": {"decay", "initial_weight"},
     "zopro-random": {"decay", "initial_weight"}, "zopro-no-projection": {"project"},
-    "zopro-no-norm-matching": {"match_norm", "lr"}, "zopro-shuffled": set(),
+    "zopro-no-norm-matching": {"match_norm", "lr", "epsilon"}, "zopro-shuffled": set(),
 }
 
 

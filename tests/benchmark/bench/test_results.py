@@ -33,7 +33,7 @@ def test_a_figure_that_fails_is_named_without_a_path(config, monkeypatch):
 
     monkeypatch.setattr("benchmark.bench.measure.time_figure", broken)
     found = answer({"figure": figure(config, "methods", "rloo").as_dict(), "memory": False})
-    assert found == {"failed": "RuntimeError: no such file: test_results.py"}
+    assert found == {"failed": "RuntimeError: no such file: …/test_results.py"}
 
 
 def test_rounds_are_interleaved_and_a_failure_is_not_repeated(config):
