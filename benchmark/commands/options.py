@@ -1,12 +1,20 @@
-"""What the commands share: names, seeds and folders as a user gives them."""
+"""What the commands share: names, seeds, folders and finished runs as a user gives them."""
 
 from __future__ import annotations
 
+import argparse
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from baselines.registry import METHODS, method_groups
 from benchmark.errors import ConfigError
 from benchmark.naming import check_name
+from tasks import TASKS
+
+if TYPE_CHECKING:
+    from benchmark.plan import Run
+    from benchmark.store import RunStore
 
 EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 
@@ -35,6 +43,12 @@ def seed_list(given: list[str] | None) -> list[int]:
     return list(dict.fromkeys(seeds))
 
 
+def check_folder(folder: Path, command: str) -> None:
+    """ConfigError if ``folder`` is none."""
+    if not folder.is_dir():
+        raise ConfigError(f"{command} {folder}: no such folder. Pass the --out folder of a run command.")
+
+
 def make_folder(folder: Path) -> None:
     """Create ``folder`` and make sure that it can be written; ConfigError otherwise."""
     try:
@@ -44,3 +58,45 @@ def make_folder(folder: Path) -> None:
         probe.unlink()
     except OSError as error:
         raise ConfigError(f"{folder}: cannot be written ({error.strerror}). Pass another --out or --cache.") from None
+
+
+def add_choice(parser: argparse.ArgumentParser, folder: str, methods: str) -> None:
+    """DIR, --task, --method and --seed: which finished runs a command works on.
+
+    Args:
+        folder: help for DIR. methods: whose runs by default, for the help of --method.
+    """
+    parser.add_argument("folder", type=Path, metavar="DIR", help=folder)
+    parser.add_argument("--task", action="append", metavar="NAME", help="a task; repeat, or separate by commas")
+    parser.add_argument("--method", action="append", metavar="NAME", help=f"whose runs (default {methods})")
+    parser.add_argument("--seed", "--seeds", action="append", metavar="N", dest="seeds", help="seeds (default: all)")
+
+
+def add_origin(parser: argparse.ArgumentParser, cache: str = "") -> None:
+    """Where that from which runs started lies on this machine, for commands that load their models.
+
+    Args:
+        cache: what else the help of --cache says.
+    """
+    parser.add_argument("--data", metavar="FOLDER", help="the data folder of runs on local files")
+    parser.add_argument("--cache", type=Path, default=Path("results/cache"), metavar="DIR",
+                        help=f"folder of shared preparations (default results/cache){cache}")
+    parser.add_argument("--model", metavar="FOLDER", help="the model folder of runs that had one")
+    parser.add_argument("--judge", metavar="FOLDER", help="the folder of their judging language model")
+    parser.add_argument("--trust-remote-code", action="store_true", help="let a model run the code that it brings, "
+                        "for runs that were made so; a result folder cannot ask for it")
+
+
+def chosen_runs(options: argparse.Namespace, methods: list[str] | None = None, *,
+                trust_remote_code: bool) -> list[tuple[Run, RunStore]]:
+    """The finished runs that the options of :func:`add_choice` ask for; errors as for ``finished_runs``.
+
+    Args:
+        methods: whose runs if none are asked for; None = all.
+        trust_remote_code: as for :func:`benchmark.plan.load_run`.
+    """
+    from benchmark.revisit import finished_runs
+
+    return finished_runs(options.folder, names(options.task, list(TASKS), "task"),
+                         names(options.method or methods, list(METHODS), "method", method_groups()),
+                         seed_list(options.seeds) if options.seeds else None, trust_remote_code)

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from baselines.registry import METHODS
-from benchmark.errors import ConfigError
+from benchmark.commands.options import check_folder
 from tasks import TASKS
 
 
@@ -17,8 +17,7 @@ def register(commands: argparse._SubParsersAction) -> None:
 
 
 def command_report(options: argparse.Namespace) -> int:
-    if not options.folder.is_dir():
-        raise ConfigError(f"report {options.folder}: no such folder. Pass the --out folder of a run command.")
+    check_folder(options.folder, "report")
     show_report(options.folder)
     return 0
 
