@@ -8,10 +8,12 @@ from typing import Protocol
 
 import torch
 
-from benchmark.checkpoint import State as Saved
-from benchmark.models import Policy, RewardModel, State
-from benchmark.rollout import Batch, Sampler
-from benchmark.training import Pair
+from benchmark.core.checkpoint import Saved
+from benchmark.lm.adapted import Tensors
+from benchmark.lm.policy import Policy
+from benchmark.lm.reward import RewardModel
+from benchmark.lm.rollout import Batch, Sampler
+from benchmark.lm.training import Pair
 
 
 @dataclass(frozen=True)
@@ -48,10 +50,10 @@ class Progress:
 class History(Protocol):
     """Updates of policy and reward model over the iterations, as differences of their adapters."""
 
-    def policy_update(self, iteration: int) -> State:
+    def policy_update(self, iteration: int) -> Tensors:
         """Adapter after ``iteration`` minus adapter before it."""
 
-    def reward_update(self, iteration: int) -> State:
+    def reward_update(self, iteration: int) -> Tensors:
         """The reward model's adapter after the refinement of ``iteration`` minus before."""
 
 
@@ -69,7 +71,7 @@ class Objective(Protocol):
 
     def state(self) -> Saved:
         """All that the next batches depend on, models of its own included: a checkpoint's part (see
-        :mod:`benchmark.checkpoint`)."""
+        :mod:`benchmark.core.checkpoint`)."""
 
     def load_state(self, state: Saved) -> None:
         """Go on from ``state``, in a new object made with the same arguments."""

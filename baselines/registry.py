@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from baselines import hyperparameters as hp
-from benchmark.naming import check_name, load
+from benchmark.core.naming import check_name, load
 
 OBJECTIVES: dict[str, tuple[str, type]] = {
     "rloo": ("baselines.objectives.rloo:RLOO", hp.RLOO),
@@ -55,7 +55,7 @@ class Method:
 
     def check(self, values: dict[str, Any], origin: str) -> dict[str, Any]:
         """Return ``values`` with types checked; ConfigError names the key, its owner and what it takes."""
-        from benchmark.config import coerce
+        from benchmark.core.fields import coerce
 
         fields, checked = self.fields(), {}
         for key, value in values.items():

@@ -6,22 +6,10 @@ import argparse
 import os
 import sys
 
-from benchmark.commands import (
-    bench,
-    clean,
-    compare,
-    diagnose,
-    listing,
-    report,
-    run,
-    status,
-    tune,
-    verify,
-    visualise,
-)
+from benchmark.commands import bench, clean, compare, diagnose, listing, report, run, status, tune, verify, visualise
 from benchmark.commands.options import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
-from benchmark.errors import BenchmarkError
-from benchmark.terminal import guarded
+from benchmark.core.errors import BenchmarkError
+from benchmark.core.terminal import guarded
 
 COMMANDS = (run, listing, status, clean, report, verify, compare, visualise, diagnose, bench, tune)
 

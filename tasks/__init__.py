@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from benchmark.naming import check_name, load
+from benchmark.core.naming import check_name, load
 
 if TYPE_CHECKING:
     from tasks.adapter import TaskAdapter

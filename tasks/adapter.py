@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
-from benchmark.errors import ConfigError, DataError
-from benchmark.naming import check_name
+from benchmark.core.errors import ConfigError, DataError
+from benchmark.core.naming import check_name
 from tasks.examples import (
     SPLITS,
     PreferenceExample,

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from benchmark.errors import DataError
+from benchmark.core.errors import DataError
 
 SPLITS = ("train", "validation", "test")
 

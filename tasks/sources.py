@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmark.errors import DataError
+from benchmark.core.errors import DataError
 
 JSON_ENDINGS = (".json", ".jsonl", ".json.gz", ".jsonl.gz")
 

@@ -27,7 +27,7 @@ def toy_config():
     """The smoke profile, smaller. One thread, as in a run's own process: more may change the last bits of a sum."""
     import torch
 
-    from benchmark.config import load_profile, with_assignments
+    from benchmark.plan.resolve import load_profile, with_assignments
 
     torch.set_num_threads(1)
     config = load_profile("smoke")
@@ -39,7 +39,7 @@ def toy_config():
 
 @pytest.fixture(scope="session")
 def toy_sources(toy_config):
-    from benchmark.plan import read_tasks
+    from benchmark.plan.sources import read_tasks
 
     return read_tasks(toy_config, [TASK])
 
@@ -47,7 +47,7 @@ def toy_sources(toy_config):
 @pytest.fixture(scope="session")
 def toy_folder(toy_config, toy_sources, tmp_path_factory) -> Path:
     """Folder of a finished preparation."""
-    from benchmark.preparation import prepare
+    from benchmark.start.build import prepare
 
     folder = tmp_path_factory.mktemp("cache") / f"{TASK}__s0__toy"
     prepare(folder, toy_config, TASK, toy_sources[TASK].data, 0, lambda stage, share: None)
@@ -56,7 +56,7 @@ def toy_folder(toy_config, toy_sources, tmp_path_factory) -> Path:
 
 @pytest.fixture
 def prepared(toy_folder, toy_config):
-    from benchmark.preparation import Prepared
+    from benchmark.run.prepared import Prepared
 
     return Prepared(toy_folder, toy_config, TASK)
 
@@ -64,8 +64,8 @@ def prepared(toy_folder, toy_config):
 @pytest.fixture
 def make_run(toy_config, toy_sources):
     """``make_run(method, **budget or loop overrides)`` → a Run on the toy task."""
-    from benchmark.config import with_assignments
-    from benchmark.plan import Run
+    from benchmark.plan.resolve import with_assignments
+    from benchmark.plan.run import Run
 
     def make(method: str, *assignments: str, seed: int = 0):
         config = with_assignments(toy_config, list(assignments), [method])

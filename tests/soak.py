@@ -21,9 +21,9 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmark.errors import BenchmarkError
-from benchmark.store import RunStore
-from tests.benchmark.outcomes import of_preparation, of_run, of_tables
+from benchmark.core.errors import BenchmarkError
+from benchmark.run.store import RunStore
+from tests.benchmark.reporting.outcomes import of_preparation, of_run, of_tables
 
 ROOT = Path(__file__).parents[1]
 SETTINGS = ["sft.steps=8", "reward_model.steps=6", "judge.kind=reward_model", "judge.steps=4", "train_rows=150",

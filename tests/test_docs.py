@@ -1,13 +1,14 @@
 """The documentation says what the code does: links resolve, pointers hold, hyperparameter tables agree.
 
 A pointer is a link to a line of code followed by what stands there: [`path:12`](../path#L12) — `fragment`.
-``python -m tests.test_docs`` moves every pointer to the line on which its fragment now stands.
+``python -m tests.test_docs`` moves every pointer to the file and line where its fragment now stands.
 """
 
 from __future__ import annotations
 
 import ast
 import dataclasses
+import os
 import re
 from pathlib import Path
 
@@ -122,18 +123,26 @@ def test_every_hyperparameter_class_has_one_table_and_every_main_method_a_page()
         assert (ROOT / "docs" / "methods" / f"{method.name}.md") in DOCS
 
 
+def places(fragment: str) -> list[tuple[Path, int]]:
+    """Every line of the code on which ``fragment`` stands."""
+    files = (path for folder in ("baselines", "benchmark", "tasks") for path in sorted((ROOT / folder).rglob("*.py")))
+    return [(path, line) for path in files for line in lines_with(path, fragment)]
+
+
 def repoint() -> None:
-    """Move every pointer whose fragment stands on exactly one line of its file; name the others."""
+    """Move every pointer to where its fragment now stands, in its own file or in the only other one; name the rest."""
     for page in DOCS:
         def moved(found: re.Match[str], page: Path = page) -> str:
             path = (page.parent / found["link"]).resolve()
-            lines = lines_with(path, found["fragment"]) if path.is_file() else []
-            if len(lines) != 1:
-                if int(found["line"]) not in lines:
-                    print(f"{name_of(page)}: {found['path']}: {found['fragment']!r} stands on {len(lines)} lines")
+            here = [(path, line) for line in (lines_with(path, found["fragment"]) if path.is_file() else [])]
+            known = here or places(found["fragment"])
+            if len(known) != 1:
+                if int(found["line"]) not in [line for _, line in here]:
+                    print(f"{name_of(page)}: {found['path']}: {found['fragment']!r} stands on {len(known)} lines")
                 return found[0]
-            line = lines[0]
-            return (f"[`{found['path']}:{line}`]({found['link']}#L{line}){found['dash']}`{found['fragment']}`")
+            target, line = known[0]
+            link = os.path.relpath(target, page.parent)
+            return f"[`{target.relative_to(ROOT)}:{line}`]({link}#L{line}){found['dash']}`{found['fragment']}`"
 
         text = page.read_text(encoding="utf-8")
         page.write_text(POINTER.sub(moved, text), encoding="utf-8")

@@ -8,9 +8,9 @@ import torch
 
 from baselines import hyperparameters as hp
 from baselines.context import History, Progress
-from benchmark.checkpoint import State, load_optimizer_state, optimizer_state
-from benchmark.errors import RunError
-from benchmark.rollout import Batch
+from benchmark.core.checkpoint import Saved, load_optimizer_state, optimizer_state
+from benchmark.core.errors import RunError
+from benchmark.lm.rollout import Batch
 
 
 def scheduled(lr: float, schedule: str, progress: Progress) -> float:
@@ -42,10 +42,10 @@ class Backpropagation:
         if iteration and self.settings.schedule == "linear_iteration":
             self._new_optimizer()
 
-    def state(self) -> State:
+    def state(self) -> Saved:
         return {"optimizer": optimizer_state(self.optimizer)}
 
-    def load_state(self, state: State) -> None:
+    def load_state(self, state: Saved) -> None:
         load_optimizer_state(self.optimizer, state["optimizer"])
 
     def step(self, loss: Callable[[Batch], torch.Tensor], batch: Batch, progress: Progress) -> dict[str, float]:

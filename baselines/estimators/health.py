@@ -10,9 +10,9 @@ from statistics import median, stdev
 import torch
 
 from baselines.estimators.perturbation import Perturbed
-from benchmark.errors import RunError
-from benchmark.rollout import Batch
-from benchmark.seeding import generator, standard_normal
+from benchmark.core.errors import RunError
+from benchmark.core.seeding import generator, standard_normal
+from benchmark.lm.rollout import Batch
 
 REPEATS = 4  # pairs of evaluations of the noise floor
 NEAR = 3e-4  # ‖n‖/‖θ‖ in them at most

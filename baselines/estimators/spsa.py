@@ -13,10 +13,10 @@ from baselines.context import History, Progress
 from baselines.estimators.backpropagation import scheduled
 from baselines.estimators.health import Arrival
 from baselines.estimators.perturbation import Perturbed
-from benchmark.checkpoint import State
-from benchmark.errors import RunError
-from benchmark.rollout import Batch
-from benchmark.seeding import derive_seed, standard_normal
+from benchmark.core.checkpoint import Saved
+from benchmark.core.errors import RunError
+from benchmark.core.seeding import derive_seed, standard_normal
+from benchmark.lm.rollout import Batch
 
 GROUPED_ENTRIES = 2**18  # small tensors are updated together, up to so many entries at a time
 
@@ -46,10 +46,10 @@ class SPSA:
     def begin_iteration(self, iteration: int, history: History) -> None:
         """Nothing to prepare: z does not depend on what happened before."""
 
-    def state(self) -> State:
+    def state(self) -> Saved:
         return {"updates": self.updates, "warnings": self.warnings}
 
-    def load_state(self, state: State) -> None:
+    def load_state(self, state: Saved) -> None:
         self.updates, self.warnings = state["updates"], state["warnings"]
 
     def direction(self, name: str, noise: torch.Tensor, progress: Progress) -> torch.Tensor:

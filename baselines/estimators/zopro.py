@@ -19,10 +19,10 @@ from baselines import hyperparameters as hp
 from baselines.context import History, Progress
 from baselines.estimators.backpropagation import Backpropagation
 from baselines.estimators.spsa import SPSA
-from benchmark.checkpoint import State as Saved
-from benchmark.errors import RunError
-from benchmark.models import State
-from benchmark.rollout import Batch
+from benchmark.core.checkpoint import Saved
+from benchmark.core.errors import RunError
+from benchmark.lm.adapted import Tensors
+from benchmark.lm.rollout import Batch
 
 TINY = 1e-12  # norms below it count as no update
 
@@ -76,8 +76,8 @@ class ZOPrO(SPSA):
                  stream: bool = False):
         super().__init__(parameters, settings, seed, micro_batch, stream)
         self.warm_start: Backpropagation | None = None
-        self.previous: State = {}
-        self.reward_update: State = {}
+        self.previous: Tensors = {}
+        self.reward_update: Tensors = {}
         self.first_update = 0
 
     @property
@@ -118,7 +118,7 @@ class ZOPrO(SPSA):
         if self.warm_start and state["warm_start"]:
             self.warm_start.load_state(state["warm_start"])
 
-    def _on_device(self, update: State) -> State:
+    def _on_device(self, update: Tensors) -> Tensors:
         return {name: update[name].to(p.device, p.dtype) for name, p in self.parameters.items()}
 
     def step(self, loss: Callable[[Batch], torch.Tensor], batch: Batch, progress: Progress) -> dict[str, float]:

@@ -7,11 +7,11 @@ import torch
 from baselines import hyperparameters as hp
 from baselines.context import Context
 from baselines.objectives.preference_losses import preference_loss
-from benchmark.checkpoint import State
-from benchmark.encoding import Sequences
-from benchmark.models import Policy, join
-from benchmark.rollout import Batch
-from benchmark.seeding import ShuffledPasses
+from benchmark.core.checkpoint import Saved
+from benchmark.core.seeding import ShuffledPasses
+from benchmark.lm.policy import Policy
+from benchmark.lm.rollout import Batch
+from benchmark.lm.sequences import Sequences, join
 
 
 def pair_loss(policy: Policy, batch: Batch, settings: hp.DPO | hp.OnlineDPO) -> torch.Tensor:
@@ -60,12 +60,12 @@ class DPO:
         self._reference |= dict(zip([rows[place] for place in new],
                                     zip(*(v.tolist() for v in values), strict=True), strict=True))
 
-    def state(self) -> State:
+    def state(self) -> Saved:
         """Where the passes stand, and the reference log-probabilities: a row of chosen and rejected for each pair."""
         return {"pairs": self._order.cursor, "known": torch.tensor(list(self._reference), dtype=torch.int64),
                 "reference": torch.tensor(list(self._reference.values()), dtype=torch.float64).view(-1, 2)}
 
-    def load_state(self, state: State) -> None:
+    def load_state(self, state: Saved) -> None:
         self._order.cursor = state["pairs"]
         self._reference = dict(zip(state["known"].tolist(), map(tuple, state["reference"].tolist()), strict=True))
 

@@ -7,8 +7,8 @@ import torch
 from baselines import hyperparameters as hp
 from baselines.context import Context
 from baselines.objectives.dpo import pair_loss
-from benchmark.checkpoint import State
-from benchmark.rollout import Batch
+from benchmark.core.checkpoint import Saved
+from benchmark.lm.rollout import Batch
 
 
 class OnlineDPO:
@@ -31,10 +31,10 @@ class OnlineDPO:
             reward=rollout.rewards.mean().item(), margin=(rewards[:, 0] - rewards[:, 1]).abs().mean().item(),
         )
 
-    def state(self) -> State:
+    def state(self) -> Saved:
         return {"sampler": self.context.sampler.state()}
 
-    def load_state(self, state: State) -> None:
+    def load_state(self, state: Saved) -> None:
         self.context.sampler.load_state(state["sampler"])
 
     def loss(self, batch: Batch) -> torch.Tensor:

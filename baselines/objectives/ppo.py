@@ -7,10 +7,10 @@ import torch
 from baselines import hyperparameters as hp
 from baselines.context import Context
 from baselines.objectives.rloo import clipped
-from benchmark.checkpoint import State, load_model_state, model_state
-from benchmark.encoding import Sequences
-from benchmark.models import RewardModel
-from benchmark.rollout import Batch
+from benchmark.core.checkpoint import Saved
+from benchmark.lm.reward import RewardModel
+from benchmark.lm.rollout import Batch
+from benchmark.lm.sequences import Sequences
 
 
 def generalised_advantages(rewards: torch.Tensor, values: torch.Tensor, mask: torch.Tensor, gamma: float,
@@ -73,12 +73,12 @@ class PPO:
             value_error=((advantages * mask).square().sum() / mask.sum()).item(),
         )
 
-    def state(self) -> State:
-        return {"sampler": self.context.sampler.state(), "critic": model_state(self.critic)}
+    def state(self) -> Saved:
+        return {"sampler": self.context.sampler.state(), "critic": self.critic.saved()}
 
-    def load_state(self, state: State) -> None:
+    def load_state(self, state: Saved) -> None:
         self.context.sampler.load_state(state["sampler"])
-        load_model_state(self.critic, state["critic"])
+        self.critic.restore(state["critic"])
 
     def loss(self, batch: Batch) -> torch.Tensor:
         (sequences,), stored, settings = batch.parts, batch.values, self.settings

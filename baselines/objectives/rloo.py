@@ -6,9 +6,9 @@ import torch
 
 from baselines import hyperparameters as hp
 from baselines.context import Context
-from benchmark.checkpoint import State
-from benchmark.rollout import Batch
-from benchmark.seeding import generator
+from benchmark.core.checkpoint import Saved
+from benchmark.core.seeding import generator
+from benchmark.lm.rollout import Batch
 
 
 def leave_one_out(rewards: torch.Tensor, k: int) -> torch.Tensor:
@@ -41,10 +41,10 @@ class RLOO:
             reward=rollout.rewards.mean().item(), kl=kl.mean().item(),
         )
 
-    def state(self) -> State:
+    def state(self) -> Saved:
         return {"sampler": self.context.sampler.state()}
 
-    def load_state(self, state: State) -> None:
+    def load_state(self, state: Saved) -> None:
         self.context.sampler.load_state(state["sampler"])
 
     def advantages(self, rewards: torch.Tensor) -> torch.Tensor:
@@ -64,10 +64,10 @@ class ShuffledRLOO(RLOO):
 
     rollouts = 0
 
-    def state(self) -> State:
+    def state(self) -> Saved:
         return {**super().state(), "rollouts": self.rollouts}
 
-    def load_state(self, state: State) -> None:
+    def load_state(self, state: Saved) -> None:
         super().load_state(state)
         self.rollouts = state["rollouts"]
 

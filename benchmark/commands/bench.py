@@ -29,7 +29,7 @@ def register(commands: argparse._SubParsersAction) -> None:
 
 
 def command_bench(options: argparse.Namespace) -> int:
-    from benchmark.bench import driver, plan
+    from benchmark.studies.speed import driver, plan
 
     parts = names(options.what or list(plan.DEFAULT_PARTS), list(plan.PARTS), "part of the bench")
     methods = names(options.methods or ["main"], list(METHODS), "method", method_groups())

@@ -31,7 +31,7 @@ class Item:
 
 
 def command_clean(options: argparse.Namespace) -> int:
-    from benchmark.standing import UNFINISHED
+    from benchmark.grid.status import UNFINISHED
 
     items = unfinished(options.folder)
     for item in items:
@@ -58,8 +58,8 @@ def unfinished(out: Path) -> list[Item]:
     Raises:
         ConfigError: no such folder.
     """
-    from benchmark.locks import holder
-    from benchmark.standing import FINISHED, UNFINISHED, run_folders, standing
+    from benchmark.core.locks import holder
+    from benchmark.grid.status import FINISHED, UNFINISHED, run_folders, standing
 
     items = []
     for folder in run_folders(out):
@@ -108,10 +108,10 @@ def _agreed(question: str) -> bool:
 
 def _remove(item: Item) -> bool:
     """Remove ``item``; False, and nothing is touched, if a process took it up meanwhile."""
-    from benchmark.errors import Busy
-    from benchmark.files import writing
-    from benchmark.locks import locked
-    from benchmark.standing import UNFINISHED
+    from benchmark.core.errors import Busy
+    from benchmark.core.files import writing
+    from benchmark.core.locks import locked
+    from benchmark.grid.status import UNFINISHED
 
     folder = item.path.with_suffix("") if item.why == "half-written" else item.path
     try:

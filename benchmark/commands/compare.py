@@ -7,7 +7,7 @@ from pathlib import Path
 
 from baselines.registry import METHODS
 from benchmark.commands.options import make_folder
-from benchmark.errors import ConfigError
+from benchmark.core.errors import ConfigError
 from tasks import TASKS
 
 
@@ -25,14 +25,15 @@ def command_compare(options: argparse.Namespace) -> int:
     for folder in (options.a, options.b):
         if not folder.is_dir():
             raise ConfigError(f"compare {folder}: no such folder. Pass the --out folders of two run commands.")
-    from benchmark.naming import load
-    from benchmark.reporting import comparison, comparison_page
+    from benchmark.core.naming import load
+    from benchmark.reporting.pages import comparison as page
+    from benchmark.reporting.tables import comparison
 
     titles = {name: load(target).title for name, target in TASKS.items()}
     result = comparison.compare(options.a, options.b, method_order=list(METHODS), task_titles=titles)
     make_folder(options.out)
-    written = comparison_page.write(result, options.out)
-    print(comparison_page.terminal(result))
+    written = page.write(result, options.out)
+    print(page.terminal(result))
     print("Comparison:")
     for path in written:
         if path.suffix != ".svg":

@@ -20,10 +20,10 @@ def register(commands: argparse._SubParsersAction) -> None:
 
 
 def command_diagnose(options: argparse.Namespace) -> int:
-    from benchmark.diagnose import Settings, write_diagnosis
-    from benchmark.naming import load
-    from benchmark.paths import own_folder
-    from benchmark.revisit import with_models
+    from benchmark.core.naming import load
+    from benchmark.core.paths import own_folder
+    from benchmark.grid.finished import with_models
+    from benchmark.studies.directions import Settings, write_diagnosis
 
     settings = Settings(draws=options.draws, epsilon=options.epsilon)
     runs = chosen_runs(options, ["zopro"], trust_remote_code=options.trust_remote_code)

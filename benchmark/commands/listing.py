@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 
 from baselines.registry import METHODS
-from benchmark.config import SECTIONS, profiles
+from benchmark.core.sections import SECTIONS
+from benchmark.plan.resolve import profiles
 from tasks import TASKS
 
 
@@ -17,7 +18,7 @@ def register(commands: argparse._SubParsersAction) -> None:
 def command_list(options: argparse.Namespace) -> int:
     import dataclasses
 
-    from benchmark.naming import load
+    from benchmark.core.naming import load
 
     print("tasks")
     for name, target in TASKS.items():

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from baselines.registry import METHODS, method_groups
-from benchmark.errors import ConfigError
-from benchmark.naming import check_name
+from benchmark.core.errors import ConfigError
+from benchmark.core.naming import check_name
 from tasks import TASKS
 
 if TYPE_CHECKING:
-    from benchmark.plan import Run
-    from benchmark.store import RunStore
+    from benchmark.plan.run import Run
+    from benchmark.run.store import RunStore
 
 EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 
@@ -93,9 +93,9 @@ def chosen_runs(options: argparse.Namespace, methods: list[str] | None = None, *
 
     Args:
         methods: whose runs if none are asked for; None = all.
-        trust_remote_code: as for :func:`benchmark.plan.load_run`.
+        trust_remote_code: as for :func:`benchmark.plan.run.run.load_run`.
     """
-    from benchmark.revisit import finished_runs
+    from benchmark.grid.finished import finished_runs
 
     return finished_runs(options.folder, names(options.task, list(TASKS), "task"),
                          names(options.method or methods, list(METHODS), "method", method_groups()),

@@ -24,7 +24,7 @@ def command_report(options: argparse.Namespace) -> int:
 
 def show_report(out: Path, only: list[str] | None = None) -> None:
     """Write tables and plots of ``out`` (of the runs ``only``), print the table and name the files."""
-    from benchmark.naming import load
+    from benchmark.core.naming import load
     from benchmark.reporting import report
 
     titles = {name: load(target).title for name, target in TASKS.items()}

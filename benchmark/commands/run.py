@@ -9,11 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from baselines.registry import METHODS, method_groups
-from benchmark.budget import Budget
 from benchmark.commands.options import EXIT_FAILED, EXIT_INTERRUPTED, make_folder, names, seed_list
 from benchmark.commands.report import show_report
-from benchmark.config import Config, load_profile, with_assignments, with_user_values
-from benchmark.errors import BenchmarkError, ConfigError
+from benchmark.core.errors import BenchmarkError, ConfigError
+from benchmark.core.meter import Budget
+from benchmark.plan.resolve import Config, load_profile, with_assignments, with_user_values
 from tasks import TASKS
 
 
@@ -60,7 +60,8 @@ def configure(options: argparse.Namespace, methods: list[str]) -> Config:
 
 
 def command_run(options: argparse.Namespace) -> int:
-    from benchmark.plan import make_runs, read_tasks
+    from benchmark.plan.run import make_runs
+    from benchmark.plan.sources import read_tasks
 
     if not (options.all or options.task or options.method):
         raise ConfigError("run: say what to run: --all, or --task NAME and/or --method NAME (see `list`).")
@@ -68,7 +69,8 @@ def command_run(options: argparse.Namespace) -> int:
     methods = names(options.method or ["main"], list(METHODS), "method", method_groups())
     seeds, config = seed_list(options.seeds), configure(options, methods)
     out = options.out or Path("results/runs") / config.profile
-    from benchmark.loading import check_model, device_of
+    from benchmark.lm.loading import device_of
+    from benchmark.start.build import check_model
 
     config = replace(config, execution=replace(config.execution, device=str(device_of(config.execution))))
     check_model(config)
@@ -77,7 +79,7 @@ def command_run(options: argparse.Namespace) -> int:
         print(f"{task} ({source.data.source}, {source.data.revision}): {'; '.join(source.data.rows.lines())}")
     runs = make_runs(config, sources, methods, seeds)
     if options.dry_run:
-        from benchmark.estimate import describe
+        from benchmark.grid.estimate import describe
 
         print(describe(runs, sources, out))
         return 0
@@ -86,9 +88,9 @@ def command_run(options: argparse.Namespace) -> int:
 
 def run_grid(runs: list, config: Config, out: Path, cache: Path) -> int:
     """Execute what is not finished yet, report, and return the exit code."""
-    from benchmark.display import Display
-    from benchmark.executor import execute_jobs, jobs_for
-    from benchmark.store import RunStore
+    from benchmark.grid.display import Display
+    from benchmark.grid.executor import execute_jobs, jobs_for
+    from benchmark.run.store import RunStore
 
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # several processes share the cores already
     for folder in (out, cache):

@@ -20,7 +20,7 @@ def command_status(options: argparse.Namespace) -> int:
     import dataclasses
     import json
 
-    from benchmark.standing import STATES, standings
+    from benchmark.grid.status import STATES, standings
 
     found = standings(options.folder)
     counts = {state: n for state in STATES if (n := sum(run.state == state for run in found))}

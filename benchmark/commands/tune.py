@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 from baselines.registry import METHODS, method_groups
 from benchmark.commands.options import EXIT_INTERRUPTED, make_folder, names, seed_list
 from benchmark.commands.run import configure
-from benchmark.config import PROFILES, Config
-from benchmark.errors import ConfigError
-from benchmark.naming import load
+from benchmark.core.errors import ConfigError
+from benchmark.core.naming import load
+from benchmark.plan.resolve import PROFILES, Config
 from tasks import TASKS
 
 if TYPE_CHECKING:
-    from benchmark.tuning.search import Search
+    from benchmark.studies.tuning.search import Search
 
 
 def register(commands: argparse._SubParsersAction) -> None:
@@ -42,7 +42,7 @@ def register(commands: argparse._SubParsersAction) -> None:
     tune.add_argument("--out", type=Path, metavar="DIR", help="folder of runs and report (default "
                       "results/runs/tuning/PROFILE)")
     tune.add_argument("--outcome", type=Path, metavar="FILE", help="TOML file for the outcome, every trial in a CSV "
-                      "beside it (default benchmark/profiles/tuned/PROFILE.toml)")
+                      "beside it (default benchmark/plan/profiles/tuned/PROFILE.toml)")
     tune.add_argument("--cache", type=Path, default=Path("results/cache"), metavar="DIR",
                       help="folder of shared preparations (default results/cache)")
     tune.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="assignments",
@@ -63,8 +63,8 @@ def command_tune(options: argparse.Namespace) -> int:
     path = options.outcome or PROFILES / "tuned" / f"{profile}.toml"
     if path.suffix != ".toml":
         raise ConfigError(f"--outcome {path}: expected the name of a .toml file.")
-    from benchmark.tuning import outcome
-    from benchmark.tuning.report import summary, write_report
+    from benchmark.studies.tuning import outcome
+    from benchmark.studies.tuning.report import summary, write_report
 
     existing = outcome.read(path)
     outcome.check_beside(existing, search.settings(), methods, path)
@@ -94,11 +94,12 @@ def make_search(options: argparse.Namespace, methods: list[str], tasks: list[str
     for assignment in options.assignments:
         if assignment.partition("=")[0].partition(".")[0] in METHODS:
             raise ConfigError(f"--set {assignment}: tune sets the hyperparameters itself, from published values "
-                              f"and benchmark/tuning/spaces; --set takes configuration fields only.")
+                              f"and benchmark/studies/tuning/spaces; --set takes configuration fields only.")
     config: Config = configure(options, [])
-    from benchmark.loading import check_model, device_of
-    from benchmark.plan import read_tasks
-    from benchmark.tuning.search import Search
+    from benchmark.lm.loading import device_of
+    from benchmark.plan.sources import read_tasks
+    from benchmark.start.build import check_model
+    from benchmark.studies.tuning.search import Search
 
     config = replace(config, execution=replace(config.execution, device=str(device_of(config.execution))))
     check_model(config)
@@ -110,7 +111,7 @@ def make_search(options: argparse.Namespace, methods: list[str], tasks: list[str
 
 def describe(search: Search, out: Path) -> str:
     """The trials' hyperparameters, the runs and an estimate of the time."""
-    from benchmark import estimate
+    from benchmark.grid import estimate
 
     lines = [f"{method} trial {i}: " + ", ".join(f"{name} = {value}" for name, value in values.items())
              for method, trials in search.values.items() for i, values in enumerate(trials)]
@@ -120,9 +121,9 @@ def describe(search: Search, out: Path) -> str:
 
 def carry_out(search: Search, out: Path, cache: Path) -> int:
     """Execute what is not finished yet; 0, or the exit code of a search that is to be gone on with."""
-    from benchmark.display import Display
-    from benchmark.executor import execute_jobs
-    from benchmark.tuning.execution import TrialJob, jobs
+    from benchmark.grid.display import Display
+    from benchmark.grid.executor import execute_jobs
+    from benchmark.studies.tuning.execution import TrialJob, jobs
 
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # several processes share the cores already
     todo, total = jobs(search.cells, out / "runs", cache), len({cell.run.name for cell in search.cells})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from benchmark.commands.options import EXIT_FAILED, add_choice, add_origin, check_folder, chosen_runs, make_folder
-from benchmark.errors import ConfigError
+from benchmark.core.errors import ConfigError
 
 
 def register(commands: argparse._SubParsersAction) -> None:
@@ -23,8 +23,8 @@ def command_verify(options: argparse.Namespace) -> int:
     if (options.sample is not None and options.sample < 1) or options.tolerance < 0:
         raise ConfigError("verify: --sample takes 1 or more, --tolerance 0 or more.")
     check_folder(options.folder, "verify")
-    from benchmark.revisit import with_models
-    from benchmark.verification import GOOD, sample, verify
+    from benchmark.grid.finished import with_models
+    from benchmark.studies.verify import GOOD, sample, verify
 
     runs = chosen_runs(options, trust_remote_code=options.trust_remote_code)
     runs = [(with_models(run, options.model, options.judge), store) for run, store in sample(runs, options.sample)]

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from benchmark.commands.options import add_choice, check_folder, chosen_runs, make_folder
-from benchmark.errors import ConfigError
+from benchmark.core.errors import ConfigError
 from tasks import TASKS
 
 
@@ -24,8 +24,8 @@ def register(commands: argparse._SubParsersAction) -> None:
 
 def command_visualise(options: argparse.Namespace) -> int:
     check_folder(options.folder, "visualise")
-    from benchmark.interplay import visualise
-    from benchmark.naming import load
+    from benchmark.core.naming import load
+    from benchmark.studies.interplay import visualise
 
     layer = None if options.layer == "all" else options.layer
     if layer is not None and not re.fullmatch("[0-9]+|outside", layer):
@@ -48,7 +48,7 @@ def _folder(options: argparse.Namespace, layer: str | None) -> Path:
     Raises:
         BenchmarkError: it cannot be written, or one of ours is a link.
     """
-    from benchmark.paths import own_folder
+    from benchmark.core.paths import own_folder
 
     if options.out:
         make_folder(options.out)

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmark.files import write_text, writing
+from benchmark.core.files import write_text, writing
 
 if TYPE_CHECKING:
-    from benchmark.reporting.reader import Results
-    from benchmark.reporting.sheets import Sheet
-    from benchmark.reporting.tables import Table
+    from benchmark.reporting.read.reader import Results
+    from benchmark.reporting.tables.per_task import Table
+    from benchmark.reporting.tables.sheets import Sheet
 
 # What a report may have written: an earlier task, sheet or plot must not stand beside new ones as if it were current.
 OUTPUTS = ("table_*.*", "reward_vs_*.*", "gold_vs_*.*", "overview.*", "scores.*", "profile.*",
@@ -48,7 +48,8 @@ class ReportResult:
 
 def build_sheets(results: Results, tables: Sequence[Table]) -> list[Sheet]:
     """The tables over all tasks, "overall" first; without those that the runs cannot fill."""
-    from benchmark.reporting import aggregate, budgets, costs, overall, published
+    from benchmark.reporting.read import aggregate
+    from benchmark.reporting.tables import budgets, costs, overall, published
 
     improvements = aggregate.improvements(results)
     found = [
@@ -85,12 +86,13 @@ def report(
             the same method and seed twice). Nothing is written then.
         StorageError: a file cannot be written.
     """
-    from benchmark.locks import locked
-    from benchmark.paths import own_folder
-    from benchmark.reporting import formats, reader, tables
+    from benchmark.core.locks import locked
+    from benchmark.core.paths import own_folder
+    from benchmark.reporting.read import reader
+    from benchmark.reporting.tables import formats, per_task
 
     results = reader.read(Path(out), method_order=method_order, task_titles=task_titles, only=only)
-    built = [tables.build(results, task) for task in results.tasks]
+    built = [per_task.build(results, task) for task in results.tasks]
     over_all = build_sheets(results, built)
     folder = own_folder(Path(out), "report")
     with locked(folder):  # of two commands that end together one writes after the other
@@ -108,7 +110,10 @@ def report(
 
 def _write(results: Results, built: Sequence[Table], over_all: Sequence[Sheet], folder: Path) -> list[Path]:
     """Write every file, each of them old or new and always whole; then remove what an earlier report had more."""
-    from benchmark.reporting import formats, page, plots, webpage
+    from benchmark.reporting import webpage
+    from benchmark.reporting.pages import markdown
+    from benchmark.reporting.plots.write import write_all
+    from benchmark.reporting.tables import formats
 
     written: list[Path] = []
     with writing(folder):
@@ -127,9 +132,9 @@ def _write(results: Results, built: Sequence[Table], over_all: Sequence[Sheet], 
         write(f"table_{sheet.key}.csv", formats.sheet_csv(sheet))
         write(f"table_{sheet.key}.md", formats.sheet_markdown(sheet))
         write(f"table_{sheet.key}.tex", formats.sheet_latex(sheet))
-    figures = plots.write_all(results, folder)
+    figures = write_all(results, folder)
     written += figures
-    write("report.md", page.render(results, built, over_all, [path.name for path in figures]))
+    write("report.md", markdown.render(results, built, over_all, [path.name for path in figures]))
     write("index.html", webpage.render(results, built, over_all))
     for pattern in (*OUTPUTS, "*.part"):
         for stale in sorted(set(folder.glob(pattern)) - set(written)):

@@ -11,13 +11,13 @@ import torch
 from baselines.context import Context
 from baselines.objectives.dpo import DPO
 from baselines.registry import METHODS, get_method, method_groups
-from benchmark.budget import Meter
-from benchmark.config import with_assignments
-from benchmark.errors import ConfigError
-from benchmark.plan import Run
-from benchmark.preparation import Prepared
-from benchmark.runner import Execution, execute
-from benchmark.store import RunStore
+from benchmark.core.errors import ConfigError
+from benchmark.core.meter import Meter
+from benchmark.plan.resolve import with_assignments
+from benchmark.plan.run import Run
+from benchmark.run.loop import Execution, execute
+from benchmark.run.prepared import Prepared
+from benchmark.run.store import RunStore
 
 MAIN = method_groups()["main"]
 

@@ -10,9 +10,9 @@ import torch
 from baselines.objectives.rloo import RLOO, ShuffledRLOO
 from baselines.registry import METHODS, get_method, method_groups
 from benchmark.commands.options import names
-from benchmark.config import load_profile, with_assignments
-from benchmark.runner import execute
-from benchmark.store import RunStore
+from benchmark.plan.resolve import load_profile, with_assignments
+from benchmark.run.loop import execute
+from benchmark.run.store import RunStore
 
 CHANGES = {  # control → the hyperparameters in which it differs from zopro under the profile tiny
     "zopro-warm-start": {"lr"}, "zopro-previous": {"decay", "initial_weight"},
@@ -85,7 +85,7 @@ def test_no_update_shows_that_the_evaluation_has_no_noise_of_its_own(run_control
 
 
 def test_shuffled_advantages_are_the_same_numbers_on_other_rows(prepared, make_run):
-    from benchmark.runner import Execution
+    from benchmark.run.loop import Execution
 
     batches = {}
     for method, kind in (("zopro", RLOO), ("zopro-shuffled", ShuffledRLOO)):

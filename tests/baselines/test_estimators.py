@@ -14,9 +14,9 @@ from baselines.estimators.backpropagation import Backpropagation, scheduled
 from baselines.estimators.perturbation import Perturbed
 from baselines.estimators.spsa import SPSA
 from baselines.estimators.zopro import ZOPrO, decayed, informed_direction
-from benchmark.encoding import Sequences
-from benchmark.errors import RunError
-from benchmark.rollout import Batch
+from benchmark.core.errors import RunError
+from benchmark.lm.rollout import Batch
+from benchmark.lm.sequences import Sequences
 
 START = Progress(0.0, 0.0)
 

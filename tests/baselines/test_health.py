@@ -10,9 +10,9 @@ import torch
 from baselines import hyperparameters as hp
 from baselines.estimators.health import Arrival, Health, noise_floor
 from baselines.estimators.spsa import SPSA
-from benchmark.encoding import Sequences
-from benchmark.errors import RunError
-from benchmark.rollout import Batch
+from benchmark.core.errors import RunError
+from benchmark.lm.rollout import Batch
+from benchmark.lm.sequences import Sequences
 from tests.baselines.test_estimators import START, batch, linear_loss, parameters
 
 FIGURES = {"relative_perturbation": 1e-3, "changed_share": 1.0, "step_cosine": -1.0, "step_norm": 0.1, "z_norm": 1.0}

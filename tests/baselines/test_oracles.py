@@ -18,10 +18,10 @@ from baselines.context import Progress
 from baselines.estimators.backpropagation import Backpropagation
 from baselines.estimators.spsa import SPSA
 from baselines.estimators.zopro import ZOPrO
-from benchmark.models import Adapted, State
-from benchmark.rollout import Batch
-from benchmark.runner import Execution
-from benchmark.store import RunStore
+from benchmark.lm.adapted import Adapted, Tensors
+from benchmark.lm.rollout import Batch
+from benchmark.run.loop import Execution
+from benchmark.run.store import RunStore
 from tests.baselines.test_estimators import Updates, batch
 
 START = Progress(0.0, 0.0)
@@ -59,7 +59,7 @@ def move(run: Execution, updates: int = 4) -> None:
         parameter.grad = None
 
 
-def changed(model: Adapted, seed: int, scale: float) -> State:
+def changed(model: Adapted, seed: int, scale: float) -> Tensors:
     """The model's state plus normal noise."""
     generator = torch.Generator().manual_seed(seed)
     return {name: value + scale * torch.randn(value.shape, generator=generator)
@@ -73,14 +73,14 @@ def save_history(run: Execution, iterations: int = 2, scale: float = 0.1) -> Non
         run.store.save_adapters(i, changed(run.policy, i, scale), changed(run.reward, 100 + i, scale))
 
 
-def gradient(parameters: State, loss, whole: Batch, size: int) -> torch.Tensor:
+def gradient(parameters: Tensors, loss, whole: Batch, size: int) -> torch.Tensor:
     """The gradient that backpropagation accumulates over micro-batches, flat; nothing moves."""
     settings = hp.Backpropagation(lr=0.0, max_grad_norm=0.0)
     Backpropagation(parameters, settings, 0, size).step(loss, whole, START)
     return flat({name: p.grad for name, p in parameters.items()})
 
 
-def flat(tensors: State) -> torch.Tensor:
+def flat(tensors: Tensors) -> torch.Tensor:
     return torch.cat([tensors[name].detach().flatten() for name in sorted(tensors)])
 
 
@@ -192,7 +192,7 @@ def exact(world):
     return build
 
 
-def estimates(parameters: State, loss, whole: Batch, epsilon: float, draws: int) -> tuple[torch.Tensor, torch.Tensor]:
+def estimates(parameters: Tensors, loss, whole: Batch, epsilon: float, draws: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Slopes (n,) and directions (n, d) of ``draws`` updates of SPSA at one point."""
     estimator, slopes, directions = SPSA(parameters, hp.SPSA(lr=0.0, epsilon=epsilon), 0, 100), [], []
     for _ in range(draws):

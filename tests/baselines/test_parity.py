@@ -19,13 +19,16 @@ from baselines.context import Context
 from baselines.objectives.dpo import DPO, pair_loss
 from baselines.objectives.online_dpo import OnlineDPO
 from baselines.objectives.rloo import RLOO, leave_one_out
-from benchmark.budget import Meter
-from benchmark.config import Adapter, Decoding, Model
-from benchmark.encoding import Encoder, Sequences
-from benchmark.loading import tiny_config, tiny_llama, train_tokenizer
-from benchmark.models import Policy, RewardModel, add_adapter
-from benchmark.rollout import Batch, Sampler
-from benchmark.training import bradley_terry, margins, train_reward
+from benchmark.core.meter import Meter
+from benchmark.core.sections import Adapter, Decoding, Model
+from benchmark.lm.adapted import add_adapter
+from benchmark.lm.encoder import Encoder
+from benchmark.lm.loading import tiny_config, tiny_llama, train_tokenizer
+from benchmark.lm.policy import Policy
+from benchmark.lm.reward import RewardModel
+from benchmark.lm.rollout import Batch, Sampler
+from benchmark.lm.sequences import Sequences
+from benchmark.lm.training import bradley_terry, margins, train_reward
 
 trl = pytest.importorskip("trl", reason="TRL is not installed")
 # TRL and peft still ask transformers for this property by its old name.

@@ -16,11 +16,11 @@ from baselines import hyperparameters as hp
 from baselines.context import Context
 from baselines.objectives.ppo import PPO, generalised_advantages
 from baselines.objectives.preference_losses import preference_loss
-from benchmark.budget import Meter
-from benchmark.encoding import Sequences
-from benchmark.rollout import Batch, PromptStream, Rollout, Sampler
-from benchmark.runner import execute
-from benchmark.store import RunStore
+from benchmark.core.meter import Meter
+from benchmark.lm.rollout import Batch, PromptStream, Rollout, Sampler
+from benchmark.lm.sequences import Sequences
+from benchmark.run.loop import execute
+from benchmark.run.store import RunStore
 
 TOLERANCE = {"rtol": 1e-6, "atol": 1e-6}
 LENGTHS = [7, 1, 4, 6, 2]  # of the completions

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmark.errors import DataError
+from benchmark.core.errors import DataError
 from tasks import get_task
 from tasks.adapter import REPEATED, SEEN_IN_TRAINING, SEEN_IN_VALIDATION, prompt_key
 from tests.tasks.helpers import COLUMNS, NAMES, json_lines, rows_of, tsv, write, write_folder

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from benchmark.errors import DataError
+from benchmark.core.errors import DataError
 from tasks import get_task
 from tests.tasks.helpers import NAMES, json_lines, rows_of, tsv, write, write_folder
 

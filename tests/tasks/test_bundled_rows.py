@@ -10,7 +10,7 @@ from statistics import mean
 
 import pytest
 
-from benchmark.errors import ConfigError
+from benchmark.core.errors import ConfigError
 from tasks import get_task
 from tasks.adapter import BEYOND_LIMIT, RowLimits, prompt_key
 from tests.tasks.helpers import NAMES

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from benchmark.errors import DataError
+from benchmark.core.errors import DataError
 from tasks import get_task
 from tests.tasks.helpers import NAMES, rows_of, write_folder
 

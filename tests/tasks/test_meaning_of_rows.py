@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from benchmark.errors import DataError
+from benchmark.core.errors import DataError
 from tasks import get_task
 from tasks.degrade import degrade
 from tasks.examples import PreferenceExample, RawRow, RowReport

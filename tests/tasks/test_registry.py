@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from benchmark.errors import ConfigError
+from benchmark.core.errors import ConfigError
 from tasks import TASKS, get_task
 from tests.tasks.helpers import NAMES
 

@@ -17,10 +17,10 @@ from typing import Any
 
 import jinja2
 
-from benchmark.reporting import escape
-from benchmark.reporting.reader import Results
-from benchmark.reporting.sheets import Sheet
-from benchmark.reporting.tables import Table
+from benchmark.core import escape
+from benchmark.reporting.read.reader import Results
+from benchmark.reporting.tables.per_task import Table
+from benchmark.reporting.tables.sheets import Sheet
 from benchmark.reporting.webpage import blocks, facts, payload
 
 SCRIPTS = ("svg.js", "curves.js", "scores.js", "samples.js", "page.js")

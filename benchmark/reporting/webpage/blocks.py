@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchmark.reporting import formats, style
-from benchmark.reporting.reader import Results
-from benchmark.reporting.sheets import Sheet
-from benchmark.reporting.tables import GROUPS, Cell, Column, Table
+from benchmark.reporting.plots import style
+from benchmark.reporting.read.reader import Results
+from benchmark.reporting.tables import formats
+from benchmark.reporting.tables.per_task import GROUPS, Cell, Column, Table
+from benchmark.reporting.tables.sheets import Sheet
 
 # Longer cells are prose: they wrap and stand to the left.
 PROSE = 48

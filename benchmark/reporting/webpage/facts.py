@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from benchmark.reporting import style
-from benchmark.reporting.reader import Results
+from benchmark.reporting.plots import style
+from benchmark.reporting.read.reader import Results
 
 Facts = list[tuple[str, list[str]]]
 

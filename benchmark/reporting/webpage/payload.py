@@ -10,10 +10,12 @@ from matplotlib.markers import MarkerStyle
 from matplotlib.path import Path
 
 from baselines.registry import METHODS
-from benchmark.reporting import aggregate, escape, style
-from benchmark.reporting.reader import Results
-from benchmark.reporting.runs import number
-from benchmark.reporting.tables import Table
+from benchmark.core import escape
+from benchmark.reporting.plots import style
+from benchmark.reporting.read import aggregate
+from benchmark.reporting.read.reader import Results
+from benchmark.reporting.read.runs import number
+from benchmark.reporting.tables.per_task import Table
 
 POINTS = 65
 SAMPLE_PROMPTS = 4

@@ -1,0 +1,57 @@
+"""Fields of settings: declared with a help line and what they take, checked and filled from text."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import typing
+from dataclasses import field, replace
+from typing import Any
+
+from benchmark.core.errors import ConfigError
+from benchmark.core.naming import check_name
+
+
+def coerce(kind: type, name: str, value: Any, metadata: Any, origin: str) -> Any:
+    """Return ``value`` as ``kind`` (int, float, bool or str; text is parsed).
+
+    Raises:
+        ConfigError: names ``origin`` and the key, and says what the key takes.
+    """
+    wanted = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}[kind]
+    error = ConfigError(f"{origin}: {name} takes {wanted}, not {value!r}.")
+    if isinstance(value, str) and kind is not str:
+        text = value.strip().lower().replace("_", "")
+        try:
+            value = {"true": True, "false": False}[text] if kind is bool else float(text)
+        except (KeyError, ValueError):
+            raise error from None
+    if (kind is str and not isinstance(value, str)) or (kind is bool and not isinstance(value, bool)):
+        raise error
+    if kind in (int, float):
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            raise error
+        if kind is int and int(value) != value:
+            raise error
+        value = kind(value)
+        if metadata.get("minimum") is not None and value < metadata["minimum"]:
+            raise ConfigError(f"{origin}: {name} must be at least {metadata['minimum']:g}, not {value:g}.")
+    if metadata.get("choices") and value not in metadata["choices"]:
+        raise ConfigError(f"{origin}: {name} takes one of {', '.join(metadata['choices'])}, not {value!r}.")
+    return value
+
+
+def fill(cls: type, current: Any, values: dict[str, Any], origin: str, prefix: str) -> Any:
+    """Return the dataclass ``current`` of type ``cls`` with ``values`` checked and put in."""
+    hints = typing.get_type_hints(cls)
+    fields = {f.name: f for f in dataclasses.fields(cls)}
+    checked = {}
+    for key, value in values.items():
+        check_name(key, fields, f"key of {prefix} in {origin}")
+        checked[key] = coerce(hints[key], f"{prefix}.{key}", value, fields[key].metadata, origin)
+    return replace(current, **checked)
+
+
+def option(default: Any, help: str, choices: tuple = (), minimum: float | None = None) -> Any:
+    """A configuration field with its help line and what values it takes."""
+    return field(default=default, metadata={"help": help, "choices": choices, "minimum": minimum})

@@ -1,0 +1,189 @@
+"""The clock with its ledgers, the account of compute, and the peak of memory.
+
+One stack of ledgers attributes both time and forward tokens: whatever happens inside ``with meter.ledger("rollout")``
+is booked there, so the ledgers add up to the wall time by construction, and only what a method does in the ledgers
+``METHOD_LEDGERS`` is charged to its budget.
+
+Forward tokens are policy-forward equivalents, padding excluded (the protocol's hardware-independent unit): a forward
+over n tokens costs n; a backward n for the gradients of activations plus n × the share of parameters trained;
+generation the prompt once and each new token once; other models n × (their parameters / the policy's).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import resource
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmark.core.errors import ConfigError, RunError
+from benchmark.core.sections import BUDGET_KINDS
+
+LEDGERS = ("setup", "rollout", "update", "refine", "evaluate", "log")
+METHOD_LEDGERS = ("rollout", "update")
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How much of one kind a run may spend."""
+
+    kind: str
+    limit: float
+
+    @staticmethod
+    def parse(text: str) -> Budget:
+        """Read ``KIND=N``; ConfigError says what is allowed."""
+        kind, _, number = text.partition("=")
+        try:
+            limit = float(number.replace("_", ""))
+        except ValueError:
+            limit = -1.0
+        if kind not in BUDGET_KINDS or not 0 < limit < float("inf"):
+            raise ConfigError(
+                f"--budget {text}: expected KIND=N with KIND one of {', '.join(BUDGET_KINDS)} and N a number above 0, "
+                f"for example --budget forward_tokens=300000."
+            )
+        return Budget(kind, limit)
+
+
+class Meter:
+    """Books time and compute to ledgers; says what a method has spent.
+
+    Args:
+        clock: monotonic seconds (replaced by a fake one in tests).
+        synchronize: waits for the device, so that time is booked where it was caused.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic, synchronize: Callable[[], None] = lambda: None):
+        self._clock, self._synchronize = clock, synchronize
+        self._stack = ["setup"]
+        self._start = self._since = clock()
+        self.seconds = dict.fromkeys(LEDGERS, 0.0)
+        self.tokens = dict.fromkeys(LEDGERS, 0.0)
+        self.completions = 0
+        self.updates = 0
+
+    def _book(self) -> None:
+        self._synchronize()
+        now = self._clock()
+        self.seconds[self._stack[-1]] += now - self._since
+        self._since = now
+
+    @contextlib.contextmanager
+    def ledger(self, name: str) -> Iterator[None]:
+        """Book what happens inside to ``name``; the enclosing ledger pauses."""
+        if name not in LEDGERS:
+            raise ValueError(f"no ledger {name!r}")
+        self._book()
+        self._stack.append(name)
+        try:
+            yield
+        finally:
+            self._book()
+            self._stack.pop()
+
+    def forward(self, tokens: float, share: float = 1.0) -> None:
+        """Book a forward pass over ``tokens`` unpadded tokens by a model of ``share`` × the policy's parameters."""
+        self.tokens[self._stack[-1]] += tokens * share
+
+    def backward(self, tokens: float, trained: float, share: float = 1.0) -> None:
+        """Book a backward pass; ``trained`` is the share of the model's parameters that receive gradients."""
+        self.tokens[self._stack[-1]] += tokens * share * (1 + trained)
+
+    def scored(self, completions: int) -> None:
+        """Count completions that a method had scored by the reward model (nothing outside its ledgers counts)."""
+        if self._stack[-1] in METHOD_LEDGERS:
+            self.completions += completions
+
+    def spent(self) -> dict[str, float]:
+        """What the method has spent, in every kind of budget."""
+        self._book()
+        return {
+            "forward_tokens": round(sum(self.tokens[name] for name in METHOD_LEDGERS), 3),
+            "seconds": sum(self.seconds[name] for name in METHOD_LEDGERS),
+            "completions": self.completions,
+            "updates": self.updates,
+        }
+
+    def wall_seconds(self) -> float:
+        """Seconds since the meter was made, those of interrupted attempts included."""
+        self._book()
+        return self._since - self._start
+
+    def state(self) -> dict[str, Any]:
+        """Everything booked so far, for a checkpoint."""
+        return {"wall": self.wall_seconds(), "seconds": dict(self.seconds), "tokens": dict(self.tokens),
+                "completions": self.completions, "updates": self.updates}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on from an interrupted run's accounts; all that this meter has booked itself was spent on setting up."""
+        again = self.wall_seconds()
+        self.seconds = dict.fromkeys(LEDGERS, 0.0) | state["seconds"]
+        self.seconds["setup"] += again
+        self.tokens = dict.fromkeys(LEDGERS, 0.0) | state["tokens"]
+        self.completions, self.updates = state["completions"], state["updates"]
+        self._start -= state["wall"]
+
+    def close(self) -> float:
+        """Seconds since the meter was made, which the ledgers must add up to.
+
+        Raises:
+            RunError: they are more than 1 % apart, or a ledger is still open: what was charged would be wrong.
+        """
+        wall, booked = self.wall_seconds(), sum(self.seconds.values())
+        if abs(booked - wall) > 0.01 * wall or len(self._stack) > 1:
+            raise RunError(f"the ledgers hold {booked:.3f} s of {wall:.3f} s (open: {', '.join(self._stack)}). The "
+                           f"run's times cannot be trusted; nothing of it is used.")
+        return wall
+
+
+class PeakMemory:
+    """Memory of a phase in MiB: allocated by tensors on the device with CUDA, else the process's resident set on Linux.
+
+    ``start`` resets the peak. On CPU what was freed is first handed back to the system (glibc), so that an earlier
+    phase does not stand in for this one; then the kernel's high-water mark (VmHWM) is reset through
+    ``/proc/self/clear_refs``. Where that is not possible (other systems) the peak of the whole process is returned,
+    which can only be too high. A resident set holds the interpreter, libraries and models too: compare it with
+    ``now`` before the phase.
+    """
+
+    def __init__(self, cuda: bool):
+        self._cuda = cuda
+
+    def start(self) -> None:
+        if self._cuda:
+            import torch
+
+            torch.cuda.reset_peak_memory_stats()
+            return
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).malloc_trim(0)
+        with contextlib.suppress(OSError):
+            Path("/proc/self/clear_refs").write_text("5")
+
+    def peak(self) -> float:
+        """Highest value since ``start``."""
+        if self._cuda:
+            import torch
+
+            return torch.cuda.max_memory_allocated() / 2**20
+        return self._status("VmHWM")
+
+    def now(self) -> float:
+        if self._cuda:
+            import torch
+
+            return torch.cuda.memory_allocated() / 2**20
+        return self._status("VmRSS")
+
+    @staticmethod
+    def _status(field: str) -> float:
+        with contextlib.suppress(OSError):
+            for line in Path("/proc/self/status").read_text().splitlines():
+                if line.startswith(field):
+                    return int(line.split()[1]) / 1024
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

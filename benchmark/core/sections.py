@@ -1,0 +1,137 @@
+"""The sections of a configuration: frozen dataclasses, one help line per field, what values it takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from benchmark.core.fields import option
+
+BUDGET_KINDS = ("forward_tokens", "seconds", "completions", "updates")
+
+
+
+
+@dataclass(frozen=True)
+class Data:
+    source: str = option("bundled", "where rows come from", ("bundled", "local", "hub"))
+    folder: str = option("", "folder with the published raw files, for source = local")
+    train_rows: int = option(0, "training rows at most; 0 = the task's default (bundled) or all", minimum=0)
+    heldout_rows: int = option(0, "held-out rows at most; 0 as above", minimum=0)
+    max_rejected: float = option(0.05, "largest share of malformed rows before the run stops", minimum=0)
+    pairing: str = option("default", "how WMT20 pairs are built; released = translation against the source copied",
+                          ("default", "released"))
+
+
+@dataclass(frozen=True)
+class Model:
+    path: str = option("", "hub name or folder of a causal language model; empty = tiny Llama from the fields below")
+    revision: str = option("", "hub revision to pin; empty = newest, recorded after loading")
+    dtype: str = option("float32", "dtype of the base weights (adapters are always float32)",
+                        ("float32", "bfloat16", "float16"))
+    trust_remote_code: bool = option(False, "let the hub repository run its own code")
+    vocabulary: int = option(1024, "entries of the byte-level BPE trained on the task's training rows", minimum=300)
+    hidden_size: int = option(192, "width of the tiny Llama", minimum=8)
+    intermediate_size: int = option(512, "width of its feed-forward layers", minimum=8)
+    layers: int = option(2, "its number of layers", minimum=1)
+    heads: int = option(6, "its attention heads", minimum=1)
+    kv_heads: int = option(2, "its key-value heads", minimum=1)
+
+
+@dataclass(frozen=True)
+class Adapter:
+    rank: int = option(8, "LoRA rank, the same for policy and reward model; 0 = no adapter, all parameters are trained",
+                      minimum=0)
+    alpha: int = option(16, "LoRA alpha (scale = alpha / rank)", minimum=1)
+    dropout: float = option(0.0, "LoRA dropout in SFT and reward-model training; always 0 in policy optimisation",
+                            minimum=0)
+    target_modules: str = option("all-linear", "comma-separated module names, or all-linear = every linear layer "
+                                               "of the backbone")
+
+
+@dataclass(frozen=True)
+class Decoding:
+    max_prompt_tokens: int = option(64, "prompt length limit, cue and BOS included (tokens)", minimum=4)
+    long_prompts: str = option("truncate", "what happens to longer prompts", ("truncate", "drop"))
+    max_new_tokens: int = option(32, "completion length limit (tokens), for rollouts and evaluation alike", minimum=1)
+    temperature: float = option(0.7, "sampling temperature of rollouts and evaluation", minimum=1e-6)
+
+
+@dataclass(frozen=True)
+class SFT:
+    parameters: str = option("full", "what is trained; lora is merged into the base afterwards", ("full", "lora"))
+    steps: int = option(150, "optimiser steps", minimum=1)
+    epochs: float = option(0.0, "passes over the training rows; above 0 it replaces steps", minimum=0)
+    batch: int = option(32, "sequences per step", minimum=1)
+    lr: float = option(3e-3, "peak AdamW learning rate (10 % warm-up, cosine to zero)", minimum=0)
+
+
+@dataclass(frozen=True)
+class RewardTraining:
+    parameters: str = option("full", "what is trained; lora is merged into the base afterwards", ("full", "lora"))
+    steps: int = option(100, "optimiser steps", minimum=1)
+    epochs: float = option(0.0, "passes over the training pairs; above 0 it replaces steps", minimum=0)
+    batch: int = option(32, "pairs per step", minimum=1)
+    lr: float = option(1e-3, "peak AdamW learning rate (10 % warm-up, cosine to zero)", minimum=0)
+    score_weight: float = option(1.0, "weight of the squared score error beside Bradley-Terry, where a task has scores",
+                                 minimum=0)
+
+
+@dataclass(frozen=True)
+class Judge:
+    kind: str = option("auto", "auto = the task's gold score if it has one, else a larger reward model",
+                       ("auto", "gold", "reward_model", "llm"))
+    path: str = option("", "hub name or folder of the judging language model, for kind = llm")
+    scale: float = option(1.5, "width of the judging reward model relative to the policy (tiny models only)", minimum=1)
+    steps: int = option(150, "its training steps for language modelling, and again for preferences", minimum=1)
+
+
+@dataclass(frozen=True)
+class Budget:
+    kind: str = option("forward_tokens", "what is limited", BUDGET_KINDS)
+    limit: float = option(300_000, "how much of it every run may spend", minimum=1e-9)
+
+
+@dataclass(frozen=True)
+class Loop:
+    iterations: int = option(4, "equal slices of the budget, each followed by a refinement of the reward model",
+                             minimum=1)
+    sequences_per_update: int = option(32, "completions (or sequences of pairs) per update of any method", minimum=2)
+    refine_pairs: int = option(32, "judged pairs per refinement; 0 = the reward model stays as it is", minimum=0)
+    refine_epochs: int = option(2, "passes over them", minimum=1)
+    refine_batch: int = option(16, "pairs per optimiser step", minimum=1)
+    refine_lr: float = option(5e-4, "AdamW learning rate of the refinement, linear to zero", minimum=0)
+    keep_close: float = option(0.0, "share of the previous reward model merged back after a refinement "
+                                    "(0.5 = the released keep_rm_close)", minimum=0)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    points: int = option(8, "evaluations after the start, at equal fractions of the budget", minimum=1)
+    validation_prompts: int = option(64, "prompts of the validation split", minimum=1)
+    test_prompts: int = option(128, "prompts of the test split", minimum=1)
+    samples: int = option(8, "test completions kept as text in every run directory", minimum=0)
+    reference_increase: float = option(0.0, "reward increase that counts as 1 in normalised scores, frozen by the "
+                                            "tuning; 0 = none", minimum=0)
+
+
+@dataclass(frozen=True)
+class Execution:
+    device: str = option("auto", "auto, cpu, cuda or cuda:N")
+    threads: int = option(1, "CPU threads of each run (more can change the last bits of a result)", minimum=1)
+    workers: int = option(2, "runs at the same time, each in a process of its own; 0 = in this process", minimum=0)
+    forward_batch: int = option(64, "sequences per forward pass and per generation call", minimum=1)
+    backward_batch: int = option(64, "sequences per backward pass; gradients are accumulated", minimum=2)
+    keep: str = option("all", "what a finished run keeps: all, or curves = no adapters (their hashes stay in the "
+                              "summary) and no log of updates", ("all", "curves"))
+    checkpoint_seconds: float = option(60.0, "seconds between two checkpoints; 0 = after every batch", minimum=0)
+    keep_every: int = option(0, "keep the policy's adapter at every so many updates, beside those of every iteration "
+                                "(for visualise); 0 = iterations only", minimum=0)
+
+
+SECTIONS: dict[str, type] = {
+    "data": Data, "model": Model, "adapter": Adapter, "decoding": Decoding, "sft": SFT,
+    "reward_model": RewardTraining, "judge": Judge, "budget": Budget, "loop": Loop, "evaluation": Evaluation,
+    "execution": Execution,
+}
+
+WITHOUT_EFFECT = ("workers", "keep", "keep_every", "checkpoint_seconds")  # fields of execution that change no result

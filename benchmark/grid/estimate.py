@@ -1,0 +1,78 @@
+"""What a grid will cost, before it runs: the text of ``run --dry-run``."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import torch
+
+from benchmark.grid.display import duration
+from benchmark.lm.loading import load_model_config
+from benchmark.lm.training import step_count
+from benchmark.plan.resolve import Config
+from benchmark.plan.run import Run
+from benchmark.plan.sources import TaskSource
+from benchmark.run.store import RunStore
+
+# Share of a large matrix product's speed that a run reaches, roughly, with its generation token by token; supervised
+# training reaches about twice that. Measured at 1 M parameters on a CPU; on a GPU generation weighs more.
+EFFICIENCY = {"cpu": 0.4, "cuda": 0.15}
+FILL = 0.5  # typical length of a sequence as a share of the limits
+PASSES = 5  # forward equivalents of an update per sequence (generation, reference, reward, forward, backward)
+
+
+def parameters(config: Config) -> int:
+    """Number of parameters of the policy, from its configuration alone."""
+    from transformers import AutoModelForCausalLM
+
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(load_model_config(config.model))
+    return sum(p.numel() for p in model.parameters())
+
+
+def matrix_flops(config: Config) -> float:
+    """Floating-point operations per second of a large matrix product here, in the model's dtype and thread count."""
+    torch.set_num_threads(config.execution.threads)
+    device, dtype = config.execution.device, getattr(torch, config.model.dtype)
+    size, count = (512, 20) if device == "cpu" else (4096, 50)
+    a = torch.ones(size, size, device=device, dtype=dtype)
+    for _warm in range(2):  # the first round warms up
+        start = time.perf_counter()
+        for _ in range(count):
+            b = a @ a
+        b[0, 0].item()  # waits for the device
+        elapsed = time.perf_counter() - start
+    return 2 * size**3 * count / elapsed
+
+
+def describe(runs: list[Run], sources: dict[str, TaskSource], out: Path) -> str:
+    """The runs, their budgets, and an estimate of the time (rough: within a factor of about two)."""
+    config = runs[0].config
+    size, flops = parameters(config), matrix_flops(config)
+    per_token = 2 * size / (flops * EFFICIENCY["cpu" if config.execution.device == "cpu" else "cuda"])
+    tokens = FILL * (config.decoding.max_prompt_tokens + config.decoding.max_new_tokens)
+    budget = config.budget
+    if budget.kind == "seconds":
+        optimise = budget.limit
+    else:
+        each = {"forward_tokens": 1, "completions": tokens * PASSES,
+                "updates": config.loop.sequences_per_update * tokens * PASSES}[budget.kind]
+        optimise = budget.limit * each * per_token
+    evaluated = config.evaluation.points * config.evaluation.validation_prompts + config.evaluation.test_prompts
+    refined = config.loop.iterations * config.loop.refine_pairs * 2 * (1 + 3 * config.loop.refine_epochs)
+    other = (evaluated * 4 + refined) * tokens * per_token
+    sft, reward = config.sft, config.reward_model
+    sequences = sum(
+        step_count(sft, len(source.data.demonstrations)) * sft.batch
+        + step_count(reward, len(source.data.preferences["train"])) * reward.batch * 2 for source in sources.values())
+    prepare = 3 / 2 * sequences * tokens * per_token * len({run.seed for run in runs})
+    todo = [run for run in runs if not RunStore(out / run.name).done]
+    lines = [f"{run.name}  {'done' if run not in todo else f'{budget.limit:,.0f} {budget.kind}'}" for run in runs]
+    total = (prepare + len(todo) * (optimise + other)) / max(1, config.execution.workers) if todo else 0
+    return "\n".join([
+        *lines, f"{len(runs)} runs, {len(runs) - len(todo)} finished; {size / 1e6:,.1f} M parameters, "
+        f"{config.execution.workers} workers on {config.execution.device}, results in {out}",
+        f"estimate (rough): {duration(optimise)} of optimisation and {duration(other)} of evaluation and refinement a "
+        f"run, {duration(total)} in all",
+    ])

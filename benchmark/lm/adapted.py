@@ -1,0 +1,193 @@
+"""Policy and reward model: every forward pass of the suite goes through here and is charged here.
+
+Both are a frozen base with a LoRA adapter (peft) on the same modules, so that their updates have the same names and
+shapes. The reference policy is the policy with its adapter switched off.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import nn
+
+from benchmark.core.meter import Meter
+from benchmark.core.sections import Adapter
+from benchmark.core.seeding import global_seed
+from benchmark.lm.encoder import Encoder
+from benchmark.lm.generation import heeds_masks
+from benchmark.lm.sequences import Packed, Sequences, evaluating
+
+Tensors = dict[str, torch.Tensor]
+
+MERGED_ENTRIES = 16_000_000  # of base weights that an adapter is merged into a copy of, at most (64 MiB)
+
+
+def positions(mask: torch.Tensor) -> torch.Tensor:
+    """Position ids (B, L) that ignore left padding."""
+    return (mask.cumsum(1) - 1).clamp(min=0)
+
+
+def linear_modules(model: nn.Module) -> list[str]:
+    """Names (last component) of the linear layers of the backbone: peft's all-linear, the same for every head."""
+    return sorted({name.rsplit(".", 1)[-1] for name, module in model.base_model.named_modules()
+                   if isinstance(module, nn.Linear)})
+
+
+def add_adapter(model: nn.Module, adapter: Adapter, dropout: float, *seed: object) -> nn.Module:
+    """Return ``model`` wrapped by peft with one trainable float32 LoRA adapter (B = 0, so outputs do not change); with
+    rank 0 the model itself, all of its parameters trained."""
+    from peft import LoraConfig, get_peft_model
+
+    if not adapter.rank:
+        return model.requires_grad_(True)
+    modules = linear_modules(model) if adapter.target_modules == "all-linear" else adapter.target_modules.split(",")
+    config = LoraConfig(r=adapter.rank, lora_alpha=adapter.alpha, lora_dropout=dropout, target_modules=modules)
+    with global_seed("lora", *seed), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*is_gradient_checkpointing.*", FutureWarning)  # peft asks the old name
+        return get_peft_model(model, config)
+
+
+def adapted_layers(model: nn.Module) -> list[tuple[nn.Module, str, nn.Module]]:
+    """Every LoRA layer of ``model`` with the module that holds it and its name there."""
+    from peft.tuners.lora import LoraLayer
+
+    return [(parent, name, child) for parent in model.modules() for name, child in parent.named_children()
+            if isinstance(child, LoraLayer)]
+
+
+class Adapted:
+    """What policy, reward model and critic share: a peft model, its trainable tensors, and its cost."""
+
+    def __init__(self, model: nn.Module, encoder: Encoder, meter: Meter, batch: int, share: float = 1.0):
+        self.model, self.encoder, self.meter, self.batch, self.share = model, encoder, meter, batch, share
+        self.device = next(model.parameters()).device
+        self.parameters = {_short(name): p for name, p in model.named_parameters() if p.requires_grad}
+        total = sum(p.numel() for p in model.parameters())
+        self.trained = sum(p.numel() for p in self.parameters.values()) / total
+        self._adapters = adapted_layers(model)
+        # What the model was found to be on the first rows it read ("packing": rows that share a prompt can share its
+        # forward pass). A resumed run would find it out on other rows, so checkpoints hold it.
+        self.found: dict[str, bool] = {}
+        model.eval()
+
+    def state(self) -> Tensors:
+        """A copy of the trainable tensors on the CPU, by name (the head of a reward model included)."""
+        return {name: p.detach().cpu().clone() for name, p in self.parameters.items()}
+
+    @torch.no_grad()
+    def load_state(self, state: Tensors) -> None:
+        """Put ``state`` into the trainable tensors; names must match exactly."""
+        if state.keys() != self.parameters.keys():
+            raise ValueError(f"adapter names differ: {sorted(state.keys() ^ self.parameters.keys())[:3]} …")
+        for name, parameter in self.parameters.items():
+            parameter.copy_(state[name])
+
+    def saved(self) -> dict[str, Any]:
+        """A checkpoint's part: the trainable tensors, and what the model was found to be."""
+        return {"parameters": dict(self.parameters), "found": dict(self.found)}
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Go on from :meth:`saved`."""
+        self.load_state(saved["parameters"])
+        self.found = dict(saved["found"])
+
+    @property
+    def plain(self) -> nn.Module:
+        """The transformers model inside peft's wrapper."""
+        return self.model.get_base_model() if hasattr(self.model, "peft_config") else self.model
+
+    def hidden(self, sequences: Sequences) -> torch.Tensor:
+        """Last hidden states (B, 1 + R, H) of the backbone: at the prompt's last token and at each completion token.
+
+        Where several rows have the same prompt it is read once, by models for which that gives the same numbers.
+        """
+        return self._hidden_packed(sequences.packed) if self._packs(sequences) else self._hidden_plain(sequences)
+
+    def _hidden_plain(self, sequences: Sequences) -> torch.Tensor:
+        states = self.plain.base_model(input_ids=sequences.ids, attention_mask=sequences.mask,
+                                       position_ids=positions(sequences.mask), use_cache=False).last_hidden_state
+        return states[:, sequences.prompt_length - 1 :]
+
+    def _hidden_packed(self, packed: Packed) -> torch.Tensor:
+        return packed.completions(self.plain.base_model(
+            input_ids=packed.ids, attention_mask=packed.mask, position_ids=packed.positions, use_cache=False,
+        ).last_hidden_state)
+
+    def _packs(self, sequences: Sequences) -> bool:
+        """Whether rows share prompts, and the model heeds a mask of our own: seen once, on two rows of one prompt."""
+        if sequences.packed is None or self.found.get("packing") is False:
+            return False
+        if "packing" not in self.found:
+            self.found["packing"] = heeds_masks(self.plain) and self._packing_is_exact(sequences)
+        return self.found["packing"]
+
+    @torch.no_grad()
+    def _packing_is_exact(self, sequences: Sequences) -> bool:
+        prompt_of = sequences.packed.prompt_of
+        row = int(prompt_of.bincount(minlength=1).argmax())
+        two = sequences.select((prompt_of == row).nonzero().squeeze(1)[:2])
+        with evaluating(self.model):
+            plain, packed = self._hidden_plain(two), self._hidden_packed(two.packed)
+        real = torch.nn.functional.pad(two.completion_mask, (1, 0), value=1).unsqueeze(2)
+        apart = ((packed - plain) * real).abs().max()
+        return bool(apart <= 1e-2 * plain.abs().max())
+
+    @contextlib.contextmanager
+    def merged(self) -> Iterator[None]:
+        """Inside, the adapter is part of the base weights, so that a forward pass costs what it costs without one.
+
+        Copies of the weights take the product up; the tensors themselves are only put aside, so nothing is left behind.
+        Nothing happens where copies would be large, or where the base is of low precision and would round the adapter
+        away. For sampling and scoring; not for losses whose small differences count.
+        """
+        layers = [layer for *_, layer in self._adapters]
+        weights = [layer.get_base_layer().weight for layer in layers]
+        exact = all(weight.dtype == torch.float32 for weight in weights)
+        if not layers or not exact or sum(weight.numel() for weight in weights) > MERGED_ENTRIES:
+            yield
+            return
+        aside = [weight.data for weight in weights]
+        try:
+            with torch.no_grad():
+                for layer, weight in zip(layers, weights, strict=True):
+                    weight.data = weight.data + layer.get_delta_weight("default")
+            with self.without_adapter():
+                yield
+        finally:
+            for weight, data in zip(weights, aside, strict=True):
+                weight.data = data
+
+    @contextlib.contextmanager
+    def without_adapter(self) -> Iterator[None]:
+        """Inside, every adapted layer is its base layer: what peft's ``disable_adapter`` computes, free of cost."""
+        before = [getattr(parent, name) for parent, name, _ in self._adapters]
+        try:
+            for parent, name, layer in self._adapters:
+                setattr(parent, name, layer.get_base_layer())
+            yield
+        finally:
+            for (parent, name, _), module in zip(self._adapters, before, strict=True):
+                setattr(parent, name, module)
+
+    def _scored(self, sequences: Sequences, score: Callable[[Sequences], torch.Tensor], width: int) -> torch.Tensor:
+        """``score`` (b, r) of at most ``batch`` rows at a time → (B, width), 0 where a part is narrower."""
+        values = torch.zeros(len(sequences), width, device=self.device)
+        for rows, part in sequences.cut(self.batch):
+            found = score(part)
+            values[rows, : found.shape[1]] = found
+        return values
+
+    def _charge(self, sequences: Sequences) -> None:
+        tokens = int(sequences.mask.sum())
+        self.meter.forward(tokens, self.share)
+        if torch.is_grad_enabled():
+            self.meter.backward(tokens, self.trained, self.share)
+
+
+def _short(name: str) -> str:
+    """Parameter names without peft's wrappers: the same for policy and reward model."""
+    return name.removeprefix("base_model.model.").replace(".default.", ".").replace("modules_to_save.", "")

@@ -1,0 +1,96 @@
+"""Text to token ids and back: one place decides on BOS, cue, truncation, EOS and padding."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+
+from benchmark.core.sections import Decoding
+from benchmark.lm.sequences import Sequences
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+REMEMBERED = 50_000  # texts whose ids are kept
+
+
+
+
+class Encoder:
+    """Encodes prompts and completions of one task for one tokenizer.
+
+    A full sequence is ``[BOS] body cue " " completion EOS``. The body is cut to the prompt limit on the side the task
+    names; the cue always survives. A completion longer than the limit is cut and then has no EOS.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, cue: str, truncation: str, decoding: Decoding):
+        self.tokenizer, self.decoding, self.truncation = tokenizer, decoding, truncation
+        self.pad, self.eos = tokenizer.pad_token_id, tokenizer.eos_token_id
+        self._bos = [tokenizer.bos_token_id] if tokenizer.bos_token_id is not None else []
+        self._known: dict[str, list[int]] = {}
+        self._cue = self._ids(cue)
+
+    @staticmethod
+    def padding_id(tokenizer: PreTrainedTokenizerBase) -> int:
+        """An id to pad with where the mask hides it: the padding token, else EOS, else 0."""
+        known = (tokenizer.pad_token_id, tokenizer.eos_token_id, 0)
+        return next(i for i in known if i is not None)
+
+    def _ids(self, text: str) -> list[int]:
+        if text not in self._known:
+            self._learn([text])
+        return self._known[text]
+
+    def _learn(self, texts: Iterable[str]) -> None:
+        """Ask the tokenizer once for all texts that it was not asked for yet: a prompt comes back in every pass."""
+        new = [text for text in dict.fromkeys(texts) if text not in self._known]
+        if len(self._known) + len(new) > REMEMBERED:
+            self._known.clear()
+        if new:
+            ids = self.tokenizer(new, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+            self._known |= dict(zip(new, ids, strict=True))
+
+    def rows(self, rows: Sequence[tuple[str, str]], device: torch.device | str) -> Sequences:
+        """Encode and pad (prompt body, completion) rows."""
+        said = [(body, " " + text.strip()) for body, text in rows]
+        self._learn(text for row in said for text in row)
+        return self.pad_rows([self.prompt(body) for body, _ in rows], [self.completion(text) for _, text in rows],
+                             device)
+
+    def fits(self, body: str) -> bool:
+        """Whether the prompt is within the limit without truncation."""
+        return len(self._bos) + len(self._ids(body)) + len(self._cue) <= self.decoding.max_prompt_tokens
+
+    def prompt(self, body: str) -> list[int]:
+        """Token ids of a prompt, at most ``decoding.max_prompt_tokens``."""
+        ids = self._ids(body)
+        room = max(1, self.decoding.max_prompt_tokens - len(self._bos) - len(self._cue))
+        ids = ids[:room] if self.truncation == "keep_start" else ids[-room:]
+        return self._bos + ids + self._cue
+
+    def completion(self, text: str) -> list[int]:
+        """Token ids of a completion with EOS, at most ``decoding.max_new_tokens``."""
+        return [*self._ids(" " + text.strip()), self.eos][: self.decoding.max_new_tokens]
+
+    def text(self, completion_ids: list[int]) -> str:
+        """The completion as text, specials removed, stripped."""
+        return self.tokenizer.decode(completion_ids, skip_special_tokens=True).strip()
+
+    def texts(self, sequences: Sequences) -> list[str]:
+        """The completion of every row as text."""
+        masks = sequences.completion_mask.bool().cpu()
+        return [self.text(row[mask].tolist()) for row, mask in zip(sequences.completion_ids.cpu(), masks, strict=True)]
+
+    def pad_rows(self, prompts: list[list[int]], completions: list[list[int]], device: torch.device | str) -> Sequences:
+        """Pad ids to a :class:`Sequences` of the longest prompt and completion."""
+        width, length = max(map(len, prompts)), max([1, *map(len, completions)])
+        sizes = [(width - len(prompt), length - len(said)) for prompt, said in zip(prompts, completions, strict=True)]
+        ids = [[self.pad] * left + prompt + said + [self.pad] * right
+               for (left, right), prompt, said in zip(sizes, prompts, completions, strict=True)]
+        column = torch.arange(width + length)
+        left, right = torch.tensor(sizes).unsqueeze(2).unbind(1)
+        mask = (column >= left) & (column < width + length - right)
+        return Sequences(torch.tensor(ids).to(device), mask.long().to(device), width)

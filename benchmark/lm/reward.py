@@ -1,0 +1,35 @@
+"""The reward model, and the critic: the backbone with a scalar head."""
+
+from __future__ import annotations
+
+import torch
+
+from benchmark.lm.adapted import Adapted
+from benchmark.lm.sequences import Sequences
+
+
+class RewardModel(Adapted):
+    """r: the backbone with a scalar head, read at the last token of the completion (also PPO's critic)."""
+
+    def values(self, sequences: Sequences) -> torch.Tensor:
+        """The head's output (B, 1 + R), float32: at the prompt's last token and at each completion token."""
+        self._charge(sequences)
+        head = self.plain.score
+        return head(self.hidden(sequences).to(head.weight.dtype)).squeeze(2).float()
+
+    def score(self, sequences: Sequences) -> torch.Tensor:
+        """Reward (B,) of each row, differentiable."""
+        length = sequences.completion_mask.sum(1, keepdim=True)
+        return self.values(sequences).gather(1, length).squeeze(1)
+
+    @torch.no_grad()
+    def score_chunked(self, sequences: Sequences) -> torch.Tensor:
+        """:meth:`score` without gradient, at most ``batch`` rows at a time."""
+        with self.merged():
+            return self._scored(sequences, lambda part: self.score(part).unsqueeze(1), 1).squeeze(1)
+
+    @torch.no_grad()
+    def values_chunked(self, sequences: Sequences) -> torch.Tensor:
+        """:meth:`values` without gradient, ``batch`` rows at a time at most; meaningless beyond a completion's end."""
+        with self.merged():
+            return self._scored(sequences, self.values, sequences.completion_ids.shape[1] + 1)

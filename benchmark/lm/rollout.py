@@ -1,0 +1,125 @@
+"""Prompts → completions, masks, log-probabilities, rewards. One copy, used by every method."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import torch
+
+from benchmark.core.seeding import ShuffledPasses
+from benchmark.lm.encoder import Encoder
+from benchmark.lm.policy import Policy
+from benchmark.lm.reward import RewardModel
+from benchmark.lm.sequences import Sequences, chunks, join
+
+
+class PromptStream:
+    """Training prompts in one order for all methods: shuffled passes, a new permutation each pass.
+
+    Args:
+        bodies: prompt bodies (text).
+        seed: names of the random stream.
+    """
+
+    def __init__(self, bodies: list[str], encoder: Encoder, *seed: object):
+        self.bodies, self._encoder, self._order = bodies, encoder, ShuffledPasses(len(bodies), *seed)
+
+    def state(self) -> int:
+        """Prompts taken so far."""
+        return self._order.cursor
+
+    def load_state(self, state: int) -> None:
+        self._order.cursor = state
+
+    def take(self, count: int) -> tuple[list[str], list[list[int]]]:
+        """The next ``count`` prompts: bodies and token ids."""
+        bodies = [self.bodies[index] for index in self._order.take(count)]
+        return bodies, [self._encoder.prompt(body) for body in bodies]
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """n prompts × k completions; rows of one prompt are consecutive (B = n·k).
+
+    Attributes:
+        sequences: prompts and sampled completions.
+        logprobs: (B, R) log-probabilities under the sampling policy at the decoding temperature, 0 on padding.
+        reference: (B, R) the same under π₀.
+        rewards: (B,) scores of the current reward model.
+        k: completions per prompt.
+    """
+
+    sequences: Sequences
+    logprobs: torch.Tensor
+    reference: torch.Tensor
+    rewards: torch.Tensor
+    k: int
+
+
+class Sampler:
+    """Makes rollouts of a run: its own prompt order, its own random stream, counted by calls."""
+
+    def __init__(self, policy: Policy, reward: RewardModel, prompts: PromptStream, temperature: float, *seed: object):
+        self.policy, self.reward, self.prompts = policy, reward, prompts
+        self.temperature, self._seed, self._calls = temperature, seed, 0
+
+    def state(self) -> dict[str, int]:
+        return {"prompts": self.prompts.state(), "calls": self._calls}
+
+    def load_state(self, state: dict[str, int]) -> None:
+        self.prompts.load_state(state["prompts"])
+        self._calls = state["calls"]
+
+    def rollout(self, sequences: int, k: int, reference_temperature: float | None = None) -> Rollout:
+        """Sample ``sequences // k`` prompts × k completions, score them and compare them with π₀.
+
+        Args:
+            reference_temperature: temperature of ``reference``; None = the decoding temperature.
+        """
+        _, prompts = self.prompts.take(max(1, sequences // k))
+        sampled, logprobs = self.policy.generate(prompts, self.temperature, *self._seed, self._calls, copies=k)
+        self._calls += 1
+        with self.policy.reference():
+            reference = self.policy.logprobs_chunked(sampled, reference_temperature or self.temperature)
+        rewards = self.reward.score_chunked(sampled)
+        self.policy.meter.scored(len(sampled))
+        return Rollout(sampled, logprobs, reference, rewards, k)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one update learns from. Objectives make it and read it; estimators only split it.
+
+    Attributes:
+        parts: one :class:`Sequences` of B rows (completions), or two (chosen and rejected).
+        values: per-row tensors, first dimension B.
+        rows, tokens: totals of the whole batch, by which micro-batch losses are normalised, so that they add up to the
+            loss of the whole batch however it is split.
+        info: figures for the log.
+    """
+
+    parts: tuple[Sequences, ...]
+    values: dict[str, torch.Tensor]
+    rows: int
+    tokens: int
+    info: dict[str, float] = field(default_factory=dict)
+
+    @staticmethod
+    def of(parts: tuple[Sequences, ...], values: dict[str, torch.Tensor], **info: float) -> Batch:
+        return Batch(parts, values, len(parts[0]), sum(int(p.completion_mask.sum()) for p in parts), info)
+
+    @cached_property
+    def whole(self) -> Sequences:
+        """All rows as one: those of the first part, then those of the second."""
+        return self.parts[0] if len(self.parts) == 1 else join(list(self.parts))
+
+    def split(self, size: int) -> Iterator[Batch]:
+        """Micro-batches of at most ``size`` rows."""
+        if len(self.parts[0]) <= size:
+            yield self
+            return
+        for rows in chunks(len(self.parts[0]), size):
+            yield replace(self, parts=tuple(p.select(rows, trim=False) for p in self.parts),
+                          values={name: value[rows] for name, value in self.values.items()})

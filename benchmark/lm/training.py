@@ -1,0 +1,164 @@
+"""Supervised training shared by all methods: SFT, reward-model training and refinement. One optimisation loop."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
+
+import torch
+from torch.nn.functional import logsigmoid
+
+from benchmark.core.checkpoint import Periodic, load_optimizer_state, optimizer_state
+from benchmark.core.errors import RunError
+from benchmark.core.sections import SFT, Loop, RewardTraining
+from benchmark.core.seeding import ShuffledPasses, global_seed
+from benchmark.lm.policy import Policy
+from benchmark.lm.reward import RewardModel
+from benchmark.lm.sequences import chunks
+
+Pair = tuple[str, str, str]  # prompt body, completion A, completion B
+Scored = tuple[str, str, float]  # prompt body, completion, score
+
+
+def batches(length: int, size: int, steps: int, *seed: object) -> list[list[int]]:
+    """Row indices of ``steps`` batches of ``size``."""
+    order = ShuffledPasses(length, *seed)
+    return [order.take(size) for _ in range(steps)]
+
+
+def fit(parameters: list[torch.nn.Parameter], steps: int, lr: float, losses: Callable[[int], Iterator[torch.Tensor]],
+        stage: str, cosine: bool = True, report: Callable[[float], None] = lambda done: None,
+        seed: object = None, saving: Periodic | None = None) -> float:
+    """Minimise by AdamW, gradient norm clipped at 1.
+
+    Args:
+        losses: yields, for a step, the losses of its micro-batches, which add up to the step's loss.
+        cosine: 10 % linear warm-up then cosine to zero; False = linear to zero.
+        stage: what is trained, for the error message.
+        report: told the share done after every step.
+        seed: names of the random stream of dropout; None where there is no dropout.
+        saving: takes checkpoints between steps; a training that finds one there goes on from it.
+
+    Returns:
+        The mean loss of the last tenth of the steps.
+
+    Raises:
+        RunError: the loss is not finite.
+    """
+    optimizer = torch.optim.AdamW(parameters, lr=lr, weight_decay=0.0)
+    warmup = max(1, steps // 10)
+    first, history = 0, []
+    if saving and (saved := saving.load()):
+        first, history = saved["step"], saved["history"]
+        load_optimizer_state(optimizer, saved["optimizer"])
+        with torch.no_grad():
+            for parameter, value in zip(parameters, saved["parameters"], strict=True):
+                parameter.copy_(value)
+
+    def state() -> dict:
+        return {"step": step + 1, "history": history, "parameters": parameters,
+                "optimizer": optimizer_state(optimizer)}
+
+    for step in range(first, steps):
+        warm, decay = (step + 1) / warmup, 0.5 * (1 + math.cos(math.pi * step / steps))
+        scale = min(warm, decay) if cosine else 1 - step / steps
+        for group in optimizer.param_groups:
+            group["lr"] = lr * scale
+        optimizer.zero_grad(set_to_none=True)
+        total = 0.0
+        with nullcontext() if seed is None else global_seed("dropout", stage, seed, step):
+            for value in losses(step):
+                value.backward()
+                total += value.item()
+        if not math.isfinite(total):
+            raise RunError(f"{stage}: the loss is {total} at step {step}. Lower its learning rate ({lr:g}).")
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        history.append(total)
+        report((step + 1) / steps)
+        if saving:
+            saving.offer(state)
+    tail = history[-max(1, steps // 10) :]
+    return sum(tail) / len(tail)
+
+
+def step_count(settings: SFT | RewardTraining, rows: int) -> int:
+    """Optimiser steps: as configured, or as many as the configured passes over ``rows`` take."""
+    return math.ceil(settings.epochs * rows / settings.batch) if settings.epochs else settings.steps
+
+
+def train_sft(policy: Policy, examples: Sequence[tuple[str, str]], steps: int, batch: int, lr: float, micro_batch: int,
+              seed: object, report: Callable[[float], None] = lambda done: None,
+              saving: Periodic | None = None) -> float:
+    """Supervised fine-tuning on (prompt body, completion); loss on the completion and its EOS only (nats per token)."""
+    encoder = policy.encoder
+    rows = [(encoder.prompt(prompt), encoder.completion(text)) for prompt, text in examples]
+    plan = batches(len(rows), batch, steps, "sft", seed)
+
+    def losses(step: int) -> Iterator[torch.Tensor]:
+        tokens = sum(len(rows[i][1]) for i in plan[step])
+        for part in chunks(batch, micro_batch):
+            chosen = [rows[i] for i in plan[step][part]]
+            sequences = encoder.pad_rows([p for p, _ in chosen], [c for _, c in chosen], policy.device)
+            yield -policy.logprobs(sequences).sum() / tokens
+
+    return fit(_trainable(policy), steps, lr, losses, "SFT", report=report, seed=seed, saving=saving)
+
+
+def bradley_terry(margin: torch.Tensor, preference: torch.Tensor | float = 1.0) -> torch.Tensor:
+    """Bradley–Terry loss per pair for score margins s(A) − s(B) and P(A preferred) in [0, 1] (0.5 = a tie)."""
+    return -(preference * logsigmoid(margin) + (1 - preference) * logsigmoid(-margin))
+
+
+def train_reward(model: RewardModel, pairs: Sequence[Pair], scored: Sequence[Scored], steps: int, batch: int, lr: float,
+                 score_weight: float, micro_batch: int, seed: object,
+                 report: Callable[[float], None] = lambda done: None, saving: Periodic | None = None) -> float:
+    """Train r on preferred-first pairs (Bradley–Terry) and, where there are any, on scores (squared error)."""
+    plan = batches(len(pairs), batch, steps, "reward", seed)
+    use_scores = bool(scored) and score_weight > 0
+    score_plan = batches(len(scored), batch, steps, "score", seed) if use_scores else []
+
+    def losses(step: int) -> Iterator[torch.Tensor]:
+        for part in chunks(batch, micro_batch // 2):
+            yield bradley_terry(margins(model, [pairs[i] for i in plan[step][part]])).sum() / batch
+        for part in chunks(batch, micro_batch) if use_scores else ():
+            rows = [scored[i] for i in score_plan[step][part]]
+            predicted = model.score(model.encoder.rows([(p, c) for p, c, _ in rows], model.device))
+            target = torch.tensor([s for *_, s in rows], device=predicted.device)
+            yield score_weight * (predicted - target).square().sum() / batch
+
+    return fit(_trainable(model), steps, lr, losses, "reward model", report=report, seed=seed, saving=saving)
+
+
+def refine_reward(model: RewardModel, pairs: Sequence[Pair], preferences: Sequence[float], loop: Loop,
+                  micro_batch: int, seed: object) -> float:
+    """Refine r on judged pairs; ``preferences`` is P(A preferred) of each. Learning rate linear to zero."""
+    size = min(loop.refine_batch, len(pairs))
+    plan = batches(len(pairs), size, math.ceil(len(pairs) * loop.refine_epochs / size), "refine", seed)
+
+    def losses(step: int) -> Iterator[torch.Tensor]:
+        for part in chunks(size, micro_batch // 2):
+            rows = plan[step][part]
+            target = torch.tensor([preferences[i] for i in rows], device=model.device)
+            yield bradley_terry(margins(model, [pairs[i] for i in rows]), target).sum() / size
+
+    return fit(_trainable(model), len(plan), loop.refine_lr, losses, "reward-model refinement", cosine=False)
+
+
+def margins(model: RewardModel, pairs: Sequence[Pair]) -> torch.Tensor:
+    """s(A) − s(B) for each pair (B,); one forward for both sides."""
+    rows = [(p, a) for p, a, _ in pairs] + [(p, b) for p, _, b in pairs]
+    first, second = model.score(model.encoder.rows(rows, model.device)).chunk(2)
+    return first - second
+
+
+@torch.no_grad()
+def accuracy(model: RewardModel, pairs: Sequence[Pair]) -> float:
+    """Share of preferred-first pairs that r ranks as labelled (a tie counts a half)."""
+    values = torch.cat([margins(model, pairs[rows]) for rows in chunks(len(pairs), model.batch)])
+    return ((values > 0).float() + 0.5 * (values == 0).float()).mean().item()
+
+
+def _trainable(model: Policy | RewardModel) -> list[torch.nn.Parameter]:
+    return list(model.parameters.values())

@@ -1,0 +1,121 @@
+"""Task × method × seed → runs. A run's identity is a hash of everything that can change its result."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from baselines.registry import get_method
+from benchmark.core.errors import BenchmarkError, ConfigError
+from benchmark.core.meter import Budget
+from benchmark.core.naming import check_name
+from benchmark.core.provenance import folder_digest
+from benchmark.core.sections import SECTIONS, WITHOUT_EFFECT
+from benchmark.plan.resolve import Config, with_section
+from benchmark.plan.sources import TaskSource
+from tasks import TASKS
+
+PROTOCOL = "1.1"  # results of different protocol versions are never put in one table
+MODEL_DIGESTS = ("model_digest", "judge_digest")  # of models that lie in a folder: its name alone says little
+
+
+
+
+@dataclass(frozen=True)
+class Run:
+    """One cell of the grid."""
+
+    task: str
+    method: str
+    seed: int
+    config: Config
+    versions: dict[str, str] = field(hash=False)
+
+    @property
+    def budget(self) -> Budget:
+        return Budget(self.config.budget.kind, self.config.budget.limit)
+
+    def resolved(self) -> dict[str, Any]:
+        """The run's whole configuration: every section, and this method's hyperparameters."""
+        values = self.config.as_dict()
+        method = get_method(self.method).resolved(values.pop("methods"))
+        return {**values, "method": method}
+
+    @property
+    def hash(self) -> str:
+        """First 8 hexadecimal digits of the sha256 of all that can change the result: worker count, what is kept
+        and how often checkpoints are made are not in it."""
+        values = self.resolved()
+        values["execution"] = {k: v for k, v in values["execution"].items() if k not in WITHOUT_EFFECT}
+        values.pop("profile")
+        parts = {"config": values, "task": self.task, "method": self.method, "seed": self.seed,
+                 "version": get_method(self.method).version, "protocol": PROTOCOL, **self.versions}
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:8]
+
+    @property
+    def name(self) -> str:
+        return f"{self.task}__{self.method}__s{self.seed}__{self.hash}"
+
+    def identity(self) -> dict[str, Any]:
+        """The ``run`` part of ``config.json`` and ``summary.json``."""
+        return {"task": self.task, "method": self.method, "seed": self.seed, "hash": self.hash,
+                "profile": self.config.profile, "protocol": PROTOCOL,
+                "budget": {"kind": self.budget.kind, "limit": self.budget.limit}, **self.versions}
+
+
+def load_run(folder: Path, trust_remote_code: bool = False) -> Run:
+    """The run of a run directory, as its ``config.json`` tells it.
+
+    Args:
+        trust_remote_code: whether the user allows a run whose model brought code of its own.
+
+    Raises:
+        BenchmarkError: it cannot be read, or asks for what no file may ask for.
+    """
+    try:
+        stored = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        identity, values = stored["run"], stored["config"]
+        sections = {name: cls(**values[name]) for name, cls in SECTIONS.items()}
+        config = Config(profile=values["profile"], **sections, methods={identity["method"]: values["method"]})
+        for name in SECTIONS:
+            with_section(config, name, values[name], "config.json")  # its types and ranges; the values stay as stored
+        get_method(identity["method"]).check(values["method"], "config.json")
+        versions = {name: identity[name] for name in ("task_version", "revision", *MODEL_DIGESTS)
+                    if name in identity or name not in MODEL_DIGESTS}
+        run = Run(check_name(identity["task"], TASKS, "task"), identity["method"], int(identity["seed"]), config,
+                  versions)
+    except (OSError, ValueError, ArithmeticError, LookupError, TypeError, AttributeError, RecursionError,
+            ConfigError) as error:
+        raise BenchmarkError(f"{folder.name}/config.json: not a run of this version ({error}).") from None
+    if config.model.trust_remote_code and not trust_remote_code:
+        raise BenchmarkError(f"{folder.name}/config.json: the run let model {config.model.path} run code of its own. A "
+                             f"file cannot ask for that: pass --trust-remote-code if you trust the model's authors.")
+    return run
+
+
+def model_digests(config: Config) -> dict[str, str]:
+    """What tells apart models that lie in folders: empty for hub models (their revision does) and tiny ones."""
+    paths = {"model_digest": config.model.path, "judge_digest": config.judge.path if config.judge.kind == "llm" else ""}
+    return {name: folder_digest(Path(path)) for name, path in paths.items() if path and Path(path).is_dir()}
+
+
+
+
+def make_runs(config: Config, sources: dict[str, TaskSource], methods: list[str], seeds: list[int]) -> list[Run]:
+    """The grid in the order it is run: by task, then seed, then method, so that whole comparisons finish early."""
+    for method in methods:
+        k = get_method(method).resolved(config.methods).get("k", 2)
+        if config.loop.sequences_per_update % k:
+            raise ConfigError(f"{method}: loop.sequences_per_update = {config.loop.sequences_per_update} is not a "
+                              f"multiple of k = {k} completions per prompt.")
+    models = {task: model_digests(config.for_task(task)) for task in sources}
+    return [Run(task, method, seed, config.for_task(task), {**source.versions(), **models[task]})
+            for task, source in sources.items() for seed in seeds for method in methods]
+
+
+def cache_folder(cache: Path, task: str, seed: int, key: str) -> Path:
+    """Where the preparation of (task, seed) lives."""
+    return cache / f"{task}__s{seed}__{key}"

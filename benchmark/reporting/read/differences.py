@@ -1,0 +1,142 @@
+"""What two result sets were not given alike: protocol, data, budgets, settings, code, packages, machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from benchmark.reporting.plots import style
+from benchmark.reporting.read.reader import Results
+from benchmark.reporting.read.runs import Run
+
+# Parts of config.json that have lines of their own.
+ELSEWHERE = ("profile", "budget", "method", "data.source", "execution.device", "execution.threads", "execution.workers")
+# Parts that decide neither what a reward means nor what was paid for it; the last is a level to divide by.
+QUIET = ("execution", "evaluation.reference_increase")
+MISSING = "–"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """``what`` differs (``where``: a task, a method, or empty for the whole set), with its value in A and in B.
+
+    ``loud``: the two sets do not measure the same.
+    """
+
+    what: str
+    where: str
+    a: str
+    b: str
+    loud: bool
+
+
+def differences(a: Results, b: Results) -> list[Difference]:
+    """All differences between the sets, loud ones first; tasks and methods only where both have them."""
+    found = [*_sets(a, b), *_tasks(a, b), *_methods(a, b), *_environment(a, b)]
+    return sorted(found, key=lambda d: not d.loud)
+
+
+def _values(runs: Sequence[Run], of: Callable[[Run], Any]) -> str:
+    """Every value that occurs, as text."""
+    found = sorted({MISSING if (v := of(run)) is None or v == "" else str(v) for run in runs})
+    return ", ".join(found) or MISSING
+
+
+def _sets(a: Results, b: Results) -> Iterator[Difference]:
+    for what, of, loud in (
+        ("tasks", lambda results: [results.title(t) for t in results.tasks], not set(a.tasks) & set(b.tasks)),
+        ("methods", lambda results: [style.label(m) for m in results.methods], False),
+    ):
+        one, two = of(a), of(b)
+        if sorted(one) != sorted(two):
+            only = [[n for n in names if n not in other] for names, other in ((one, two), (two, one))]
+            yield Difference(what, "", *[f"also {', '.join(n)}" if n else MISSING for n in only], loud)
+    protocols = [_values(r.runs, lambda run: run.identity.get("protocol")) for r in (a, b)]
+    if protocols[0] != protocols[1]:
+        yield Difference("protocol", "", *protocols, True)
+
+
+def _tasks(a: Results, b: Results) -> Iterator[Difference]:
+    """Budget, data, versions and settings, of the tasks that both have; one line when all tasks agree on it."""
+    shared = [t for t in a.tasks if t in b.tasks]
+    lines: dict[tuple[str, str, str, bool], list[str]] = {}
+    for task in shared:
+        one, two = a.of(task), b.of(task)
+        pairs: list[tuple[str, str, str, bool]] = [
+            ("profile", a.profile(task), b.profile(task), False),
+            ("budget", a.budget(task), b.budget(task), True),
+        ]
+        for what, of in (
+            ("data source", lambda run: (run.environment.get("data") or {}).get("source")),
+            ("data revision", lambda run: (run.environment.get("data") or {}).get("revision")),
+            ("task version", lambda run: run.identity.get("task_version")),
+        ):
+            pairs.append((what, _values(one, of), _values(two, of), True))
+        pairs += _settings(one, two)
+        seeds = [", ".join(str(s) for s in sorted({r.seed for r in runs})) for runs in (one, two)]
+        pairs.append(("seeds", *seeds, False))
+        for pair in pairs:
+            if pair[1] != pair[2]:
+                lines.setdefault(pair, []).append(a.title(task))
+    for (what, first, second, loud), where in lines.items():
+        named = "" if len(where) == len(shared) else ", ".join(where)
+        yield Difference(what, named, first, second, loud)
+
+
+def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat
+
+
+def _settings(one: Sequence[Run], two: Sequence[Run]) -> Iterator[tuple[str, str, str, bool]]:
+    """Fields of the configuration, the budget's aside; loud only where both versions of the code know the field."""
+    sides = [[_flat(run.config) for run in runs] for runs in (one, two)]
+    names = sorted({name for side in sides for config in side for name in config})
+    for name in names:
+        section = name.split(".")[0]
+        if section in ELSEWHERE or name in ELSEWHERE:
+            continue
+        known = [any(name in config for config in side) for side in sides]
+        values = [", ".join(sorted({str(c.get(name, MISSING)) for c in side})) for side in sides]
+        loud = all(known) and section not in QUIET and name not in QUIET
+        yield (name, values[0], values[1], loud)
+
+
+def _methods(a: Results, b: Results) -> Iterator[Difference]:
+    """Hyperparameters of the methods that both have, on the tasks that both have."""
+    lines: dict[tuple[str, str, str, str], list[str]] = {}
+    counts: dict[str, int] = {}
+    for task in (t for t in a.tasks if t in b.tasks):
+        for method in (m for m in a.methods_of(task) if m in b.methods_of(task)):
+            counts[method] = counts.get(method, 0) + 1
+            sides = [[run.config.get("method") or {} for run in r.of(task, method)] for r in (a, b)]
+            for name in sorted({name for side in sides for values in side for name in values}):
+                one, two = (", ".join(sorted({str(v.get(name, MISSING)) for v in side})) for side in sides)
+                if one != two:
+                    lines.setdefault((method, name, one, two), []).append(a.title(task))
+    for (method, name, one, two), tasks in lines.items():
+        where = style.label(method) + ("" if len(tasks) == counts[method] else f", {', '.join(tasks)}")
+        yield Difference(f"hyperparameter {name}", where, one, two, False)
+
+
+def _environment(a: Results, b: Results) -> Iterator[Difference]:
+    readings: dict[str, Callable[[Run], Any]] = {
+        "commit": lambda run: f"{str(run.environment.get('commit'))[:10]}"
+        + (" (modified)" if run.environment.get("dirty") else ""),
+        "hardware": lambda run: run.hardware,
+    }
+    for name in ("platform", "python", "cuda", "device", "threads", "workers"):
+        readings[name] = lambda run, name=name: run.environment.get(name)
+    packages = sorted({p for r in (a, b) for run in r.runs for p in run.environment.get("packages") or {}})
+    for name in packages:
+        readings[f"package {name}"] = lambda run, name=name: (run.environment.get("packages") or {}).get(name)
+    for what, of in readings.items():
+        one, two = _values(a.runs, of), _values(b.runs, of)
+        if one != two:
+            yield Difference(what, "", one, two, False)

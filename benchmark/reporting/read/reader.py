@@ -1,0 +1,336 @@
+"""Run directories as a typed container: what was finished, what was not, and what may be compared."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from benchmark.core.errors import BenchmarkError
+from benchmark.core.paths import check_plain, within
+from benchmark.plan.run import MODEL_DIGESTS
+from benchmark.reporting.plots import style
+from benchmark.reporting.read import schema
+from benchmark.reporting.read.runs import NAME, Ignored, Run, number
+from benchmark.run.store import RunStore
+
+FULL_PROTOCOL_SEEDS = 5
+REASONS = ("unfinished", "failed", "not selected")
+# Sections of a run's settings that may differ between the runs of a table: the method's own, compared with its other
+# seeds, and what execution changes at most in the last bits of a reward (seconds: see the caution about machines).
+OWN = ("method", "execution")
+
+
+@dataclass(frozen=True)
+class Results:
+    """All finished runs of a folder, checked to be comparable task by task."""
+
+    runs: tuple[Run, ...]
+    ignored: tuple[Ignored, ...]
+    method_order: tuple[str, ...] = ()
+    task_titles: Mapping[str, str] | None = None
+
+    @cached_property
+    def tasks(self) -> list[str]:
+        """Tasks in the order of ``task_titles``, others last, alphabetically."""
+        names, known = {run.task for run in self.runs}, list(self.task_titles or {})
+        return [t for t in known if t in names] + sorted(names - set(known))
+
+    @cached_property
+    def methods(self) -> list[str]:
+        """Methods in registry order, those the registry does not know last, alphabetically."""
+        known = list(self.method_order)
+        names = {run.method for run in self.runs}
+        return [m for m in known if m in names] + sorted(names - set(known))
+
+    def of(self, task: str, method: str | None = None) -> list[Run]:
+        """Runs of ``task`` (and ``method``), by method order, then seed."""
+        runs = [r for r in self.runs if r.task == task and method in (None, r.method)]
+        return sorted(runs, key=lambda r: (self.methods.index(r.method), r.seed))
+
+    def methods_of(self, task: str) -> list[str]:
+        present = {r.method for r in self.of(task)}
+        return [m for m in self.methods if m in present]
+
+    def title(self, task: str) -> str:
+        return (self.task_titles or {}).get(task) or style.TASK_TITLES.get(style.key(task), task)
+
+    def seeds(self, task: str) -> int:
+        """Seeds that every method of ``task`` can show: the smallest count over its methods."""
+        return min(len(self.of(task, method)) for method in self.methods_of(task))
+
+    def judge(self, task: str) -> str | None:
+        """Name of the metric that judges ``task`` from outside: "gold", else "win_rate", else ``None``."""
+        for name in ("gold", "win_rate"):
+            if any(r.metric("initial", name) is not None for r in self.of(task)):
+                return name
+        return None
+
+    def reduced(self, task: str | None = None) -> str:
+        """The words that a table or plot with too few seeds must carry; empty when there are enough."""
+        n = min(self.seeds(t) for t in ([task] if task else self.tasks))
+        if n >= FULL_PROTOCOL_SEEDS:
+            return ""
+        return f"reduced protocol ({n} seed{'s' if n != 1 else ''}), not comparable"
+
+    def profile(self, task: str) -> str:
+        return str(self.of(task)[0].identity.get("profile", "unknown"))
+
+    def budget(self, task: str) -> str:
+        kind, limit = self.of(task)[0].budget
+        return f"{limit:,.10g} {style.BUDGETS.get(kind, kind)}"
+
+    def counts(self, tasks: Sequence[str] | None = None) -> str:
+        """``"8 runs used, 2 ignored (1 unfinished, 1 failed)"`` of ``tasks``, by default of the whole folder."""
+        used = sum(tasks is None or r.task in tasks for r in self.runs)
+        ignored = [i for i in self.ignored if tasks is None or NAME.match(i.name)["task"] in tasks]
+        text = f"{used} run{'s' if used != 1 else ''} used, {len(ignored)} ignored"
+        reasons = [(sum(i.reason == reason for i in ignored), reason) for reason in REASONS]
+        parts = [f"{n} {reason}" for n, reason in reasons if n]
+        return f"{text} ({', '.join(parts)})" if parts else text
+
+    def missing(self) -> list[str]:
+        """``"task / method: seed 1"`` for each cell of the grid seen in this folder that no finished run fills."""
+        cells: dict[str, set[tuple[str, int]]] = {}
+        gone_wrong = [i.name for i in self.ignored if i.reason != "not selected"]
+        parsed = [m for name in gone_wrong if (m := NAME.match(name))]
+        seen = [(r.task, r.method, r.seed) for r in self.runs]
+        every = seen + [(m["task"], m["method"], int(m["seed"])) for m in parsed]
+        methods = sorted({m for _, m, _ in every}, key=lambda m: (m not in self.methods, m))
+        seeds = sorted({s for _, _, s in every})
+        for task, method, seed in seen:
+            cells.setdefault(task, set()).add((method, seed))
+        lines = []
+        for task in sorted({t for t, _, _ in every}):
+            for method in methods:
+                gone = [str(s) for s in seeds if (method, s) not in cells.get(task, set())]
+                if gone:
+                    lines.append(f"{task} / {method}: seed{'s' if len(gone) > 1 else ''} {', '.join(gone)}")
+        return lines
+
+    def cautions(self) -> list[str]:
+        """What a reader must know before comparing; each a full sentence."""
+        notes = []
+        if words := self.reduced():
+            notes.append(f"{words[0].upper()}{words[1:]}: the protocol asks for at least {FULL_PROTOCOL_SEEDS} seeds.")
+        for task in self.tasks:
+            starts: dict[int, list[float]] = {}
+            for run in self.of(task):
+                if (value := run.metric("initial", "reward")) is not None:
+                    starts.setdefault(run.seed, []).append(value)
+            apart = [s for s, v in sorted(starts.items()) if max(v) - min(v) > 1e-4 * max(1.0, abs(v[0]))]
+            if apart:
+                named = ", ".join(map(str, apart))
+                notes.append(f"{self.title(task)}: methods do not start at the same reward (seed {named}).")
+            sets = {m: {r.seed for r in self.of(task, m)} for m in self.methods_of(task)}
+            if len({frozenset(s) for s in sets.values()}) > 1:
+                notes.append(f"{self.title(task)}: not every method has the same seeds; see n.")
+        if len(self._values("commit")) > 1:
+            notes.append("The runs come from more than one commit.")
+        if len(self.hardware()) > 1:
+            notes.append("The runs come from more than one machine: their seconds are not comparable.")
+        apart = [name for name in ("device", "threads", "workers") if len(self._values(name)) > 1]
+        if apart:
+            notes.append(f"The runs differ in {' and '.join(apart)}: their seconds are not comparable.")
+        if resumed := sum((number((r.summary.get("resumed") or {}).get("count")) or 0) > 0 for r in self.runs):
+            notes.append(f"{resumed} of {len(self.runs)} runs were interrupted and resumed: their seconds leave out "
+                         f"what was done twice.")
+        if any(r.environment.get("dirty") for r in self.runs):
+            notes.append("Some runs were made with uncommitted changes.")
+        return notes
+
+    def _values(self, name: str) -> list[str]:
+        return sorted({str(r.environment.get(name, "unknown")) for r in self.runs})
+
+    def commits(self) -> list[str]:
+        """Commits of the runs, shortened to 10 digits, "+changes" where the tree was dirty."""
+        names = {(str(r.environment.get("commit") or "unknown"), bool(r.environment.get("dirty"))) for r in self.runs}
+        return [commit[:10] + ("+changes" if dirty else "") for commit, dirty in sorted(names)]
+
+    def hardware(self) -> list[str]:
+        """One line a distinct machine: CPU, cores, memory, GPU where there is one."""
+        return sorted({r.hardware for r in self.runs})
+
+    def data(self, task: str) -> str:
+        data = self.of(task)[0].environment.get("data") or {}
+        return f"{data.get('source', 'unknown')} (revision {data.get('revision', 'unknown')})"
+
+    def frame(self) -> pd.DataFrame:
+        """Every evaluation of every run, long: one row a (run, evaluation), columns ``spent.*`` and ``metrics.*``."""
+        rows = []
+        for task in self.tasks:
+            for run in self.of(task):
+                for record in run.curve:
+                    row = {"run": run.name, "task": task, "method": run.method, "seed": run.seed}
+                    row |= {k: record.get(k) for k in ("split", "fraction", "update", "iteration")}
+                    for group in ("spent", "ledgers", "metrics"):
+                        row |= {f"{group}.{k}": number(v) for k, v in (record.get(group) or {}).items()}
+                    rows.append(row)
+        return pd.DataFrame(rows)
+
+
+def _json(path: Path, text: str | None = None, line: int | None = None) -> dict[str, Any]:
+    place = f"{path.parent.name}/{path.name}" + (f", line {line}" if line else "")
+    try:
+        value = json.loads(path.read_text(encoding="utf-8") if text is None else text)
+    except (OSError, ValueError, RecursionError) as error:
+        raise BenchmarkError(
+            f"{place} cannot be read ({error}). Remove that run directory and run it again."
+        ) from error
+    if not isinstance(value, dict):
+        raise BenchmarkError(f"{place} is not a JSON object. Remove that run directory and run it again.")
+    return value
+
+
+def _jsonl(path: Path) -> tuple[dict[str, Any], ...]:
+    if not path.is_file():
+        return ()
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
+    except OSError as error:
+        raise BenchmarkError(f"{path.parent.name}/{path.name} cannot be read ({error.strerror}). Check the disk and "
+                             "the file's permissions.") from error
+    return tuple(_json(path, text, i) for i, text in enumerate(lines, 1) if text.strip())
+
+
+def _read_run(folder: Path) -> Run:
+    config, summary = _json(folder / "config.json"), _json(folder / "summary.json")
+    try:
+        RunStore(folder).check(summary)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise BenchmarkError(f"{folder.name}/summary.json: its checksums cannot be read ({type(error).__name__}). "
+                             "Remove that run directory and run it again.") from error
+    run = Run(
+        name=folder.name,
+        identity=config.get("run") or {},
+        config=config.get("config") or {},
+        environment=_json(folder / "environment.json"),
+        summary=summary,
+        curve=_jsonl(folder / "curve.jsonl"),
+        samples=_jsonl(folder / "samples.jsonl"),
+    )
+    for file, value in (("config.json", config), ("environment.json", run.environment), ("summary.json", run.summary)):
+        schema.check(value, file, f"{folder.name}/{file}")
+    for line, record in enumerate(run.curve, 1):
+        schema.check(record, "curve.jsonl", f"{folder.name}/curve.jsonl, record {line}")
+    try:
+        _ = run.task, run.method, run.seed, run.budget
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise BenchmarkError(
+            f"{folder.name}/config.json does not say which run it is ({error!r}). Remove that directory."
+        ) from error
+    for key in ("task", "method"):  # files are named after them
+        check_plain(run.identity[key], f"{folder.name}/config.json, {key}")
+    for kind in ("seconds", "forward_tokens"):
+        if (np.diff(run.series(kind, "reward")[0]) < 0).any():
+            raise BenchmarkError(f"{folder.name}/curve.jsonl: what was spent ({kind}) decreases from one evaluation "
+                                 "to the next. Remove that run directory and run it again.")
+    if run.series("seconds", "reward")[0].size == 0:
+        raise BenchmarkError(
+            f"{folder.name}/curve.jsonl holds no validation reward though the run is marked finished. "
+            "Remove that run directory and run it again."
+        )
+    return run
+
+
+def _differing(group: Sequence[Run], part: Callable[[Run], Mapping[str, Any]]) -> Callable[[Run], str]:
+    """A function that names the settings of ``part`` (section → field → value) in which a run differs from others."""
+    def flat(run: Run) -> dict[str, str]:
+        sections = ((k, v if isinstance(v, dict) else {"": v}) for k, v in part(run).items())
+        return {f"{name}.{key}".rstrip("."): repr(value) for name, fields in sections for key, value in fields.items()}
+
+    found = {run.name: flat(run) for run in group}
+    every = sorted(set().union(*found.values()))
+    names = [name for name in every if len({values.get(name) for values in found.values()}) > 1]
+    return lambda run: ", ".join(f"{name} = {found[run.name].get(name, 'missing')}" for name in names)
+
+
+def _refuse_mixtures(runs: Sequence[Run]) -> None:
+    def data(run: Run) -> str:
+        found = run.environment.get("data") or {}
+        return f"{found.get('source')} @ {found.get('revision')}"
+
+    def model(run: Run) -> str:
+        """What tells models of one name apart: hub revision, or digest of the folder; of the judge too."""
+        found = ((run.environment.get("model") or {}).get("revision"), *map(run.identity.get, MODEL_DIGESTS))
+        return " ".join(str(part) for part in found if part) or "unnamed"
+
+    def same(group: Sequence[Run], what: str, value: Any, where: str) -> None:
+        kinds: dict[str, list[str]] = {}
+        for run in group:
+            kinds.setdefault(str(value(run)), []).append(run.name)
+        if len(kinds) > 1:
+            listed = "; ".join(
+                f"{kind}: {', '.join(names[:4])}" + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+                for kind, names in sorted(kinds.items())
+            )
+            raise BenchmarkError(
+                f"{where} mix {what}, which must not share a table. {listed}. "
+                "Move one group to a folder of its own and report each by itself."
+            )
+
+    same(runs, "protocol versions", lambda r: r.identity.get("protocol"), "the runs")
+    for task in sorted({r.task for r in runs}):
+        group, where = [r for r in runs if r.task == task], f"the runs of task {task!r}"
+        same(group, "profiles", lambda r: r.identity.get("profile"), where)
+        same(group, "task versions", lambda r: r.identity.get("task_version"), where)
+        same(group, "budgets", lambda r: f"{r.budget[1]:.15g} {r.budget[0]}", where)
+        same(group, "data", data, where)
+        same(group, "models", model, where)
+        same(group, "settings", _differing(group, lambda r: {k: v for k, v in r.config.items() if k not in OWN}), where)
+        for method in sorted({r.method for r in group}):
+            own = [r for r in group if r.method == method]
+            values = _differing(own, lambda r: {"method": r.config.get("method") or {}})
+            same(own, "hyperparameters", values, f"the runs of {method} on task {task!r}")
+        cells: dict[tuple[str, int], str] = {}
+        for run in group:
+            other = cells.setdefault((run.method, run.seed), run.name)
+            if other != run.name:
+                raise BenchmarkError(
+                    f"{other} and {run.name} are the same method and seed with different settings; averaging them "
+                    "would count one seed twice. Move one to another folder."
+                )
+
+
+def read(
+    out: Path,
+    *,
+    method_order: Sequence[str] = (),
+    task_titles: Mapping[str, str] | None = None,
+    only: Sequence[str] | None = None,
+) -> Results:
+    """Read every run directory of ``out``; of the finished ones those in ``only``, by default all.
+
+    Raises:
+        BenchmarkError: see ``benchmark.reporting.report``.
+    """
+    if not out.is_dir():
+        raise BenchmarkError(f"{out} is not a folder. Give the folder that `run --out` wrote.")
+    runs, ignored = [], []
+    for folder in sorted(p for p in out.iterdir() if p.is_dir() and NAME.match(p.name)):
+        for path in (folder, *folder.iterdir()):
+            within(out, path)
+        if (folder / "summary.json").is_file() and only is not None and folder.name not in only:
+            ignored.append(Ignored(folder.name, "not selected"))
+        elif (folder / "summary.json").is_file():
+            runs.append(_read_run(folder))
+        elif (folder / "error.json").is_file():
+            error = _json(folder / "error.json")
+            message = f"{error.get('type', 'error')}: {error.get('message', '')}"
+            ignored.append(Ignored(folder.name, "failed", " ".join(message.split())))
+        else:
+            ignored.append(Ignored(folder.name, "unfinished"))
+    if not runs:
+        failed = "".join(f"\n  {i.name}: {i.message}" for i in ignored if i.reason == "failed")
+        raise BenchmarkError(
+            f"{out} holds no finished run ({len(ignored)} unfinished, failed or not selected): nothing to report. "
+            f"Repeat the `run` command with --out {out}: finished runs are kept and the others go on.{failed}"
+        )
+    _refuse_mixtures(runs)
+    return Results(tuple(runs), tuple(ignored), tuple(method_order), task_titles)

@@ -1,0 +1,181 @@
+"""Two result folders side by side: what differs between the sets, and which rewards differ by more than chance.
+
+Both folders are read by the report's reader, so each is checked for mixtures by itself. A task and method that both
+have is a cell; its reading is the difference B − A of the test reward increase.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from scipy import stats
+
+from benchmark.core import statistics
+from benchmark.reporting.read import reader
+from benchmark.reporting.read.differences import Difference, differences
+from benchmark.reporting.read.reader import Results
+from benchmark.reporting.read.runs import Run, number
+
+SAME_START = 1e-9  # rewards of π₀ that are closer than this belong to one π₀
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One task and method in both sets.
+
+    Attributes:
+        seeds: seeds in A, in B. means: mean test reward increase in A, in B [r₀ score]; ``None`` where any run
+            diverged or none is there.
+        how: "paired", or "unpaired: why"; empty without a difference.
+        difference: mean B − A. interval: its 95 % bootstrap interval, ``None`` with a single seed.
+        each: (seeds,) differences of a paired cell.
+        ratios: B / A of mean optimisation seconds, forward tokens and peak memory; ``None`` where one is unknown or a
+            run diverged (it stopped early).
+        lost: whether a run diverged in A, in B.
+        verdict: in words; A and B are the letters.
+    """
+
+    task: str
+    method: str
+    seeds: tuple[tuple[int, ...], tuple[int, ...]]
+    verdict: str
+    means: tuple[float | None, float | None] = (None, None)
+    how: str = ""
+    difference: float | None = None
+    interval: tuple[float, float] | None = None
+    each: tuple[float, ...] = ()
+    ratios: tuple[float | None, float | None, float | None] = (None, None, None)
+    lost: tuple[bool, bool] = (False, False)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Folder names of A and B, what differs between them (loud ones first), and a cell per task and method."""
+
+    names: tuple[str, str]
+    differences: tuple[Difference, ...]
+    cells: tuple[Cell, ...]
+    results: tuple[Results, Results]
+
+    def holding(self, task: str) -> Results:
+        """A set that has ``task``."""
+        return next(results for results in self.results if task in results.tasks)
+
+    @property
+    def compared(self) -> list[Cell]:
+        """Cells judged by their interval; one without any width (every seed alike) leaves nothing to chance."""
+        return [cell for cell in self.cells if cell.interval is not None and cell.interval[0] < cell.interval[1]]
+
+    def warning(self) -> str:
+        """``"not the same measurement: budget, data revision"``; empty when only code and machine differ."""
+        loud = list(dict.fromkeys(d.what for d in self.differences if d.loud))
+        return f"not the same measurement: {', '.join(loud)}" if loud else ""
+
+    def false_alarms(self) -> tuple[float, float]:
+        """Cells expected to "differ" though nothing does: at the nominal 5 %, and with so few seeds."""
+        return (1 - statistics.LEVEL) * len(self.compared), sum(_false_alarm(cell) for cell in self.compared)
+
+
+def _false_alarm(cell: Cell) -> float:
+    """Probability that the interval misses 0 though A and B are alike, in normal approximation.
+
+    A percentile bootstrap of a mean reaches about 1.96 · s·√((n − 1)/n) / √n, where Student's t would ask for
+    t₍n₋₁₎ · s / √n. For two sets of n and m seeds the variances add up.
+    """
+    n, m = (len(seeds) for seeds in cell.seeds)
+    normal = stats.norm.ppf((1 + statistics.LEVEL) / 2)
+    if cell.each:
+        return float(2 * stats.t.sf(normal * np.sqrt((n - 1) / n), n - 1))
+    shrunk = ((n - 1) / n**2 + (m - 1) / m**2) / (1 / n + 1 / m)
+    return float(2 * stats.t.sf(normal * np.sqrt(shrunk), n + m - 2))
+
+
+def compare(a: Path, b: Path, *, method_order: Sequence[str] = (),
+            task_titles: Mapping[str, str] | None = None) -> Comparison:
+    """Read the result folders ``a`` and ``b`` and compare them.
+
+    Raises:
+        BenchmarkError: a folder without finished runs, one that cannot be read, or one that mixes what must not share
+            a table.
+    """
+    read = [reader.read(Path(p), method_order=method_order, task_titles=task_titles) for p in (a, b)]
+    first, second = Path(a).resolve().name, Path(b).resolve().name
+    names = (first, second) if first != second else ("A", "B")
+    cells = []
+    for task in dict.fromkeys([*read[0].tasks, *read[1].tasks]):
+        present = {m for results in read for m in results.methods_of(task)}
+        order = [*[m for m in method_order if m in present], *sorted(present - set(method_order))]
+        cells += [_cell(task, m, read[0].of(task, m), read[1].of(task, m)) for m in order]
+    return Comparison(names, tuple(differences(*read)), tuple(cells), (read[0], read[1]))
+
+
+def _increase(run: Run) -> float | None:
+    start, end = run.metric("initial", "reward"), run.metric("final", "reward")
+    return None if run.diverged or start is None or end is None else end - start
+
+
+def _rewards(run: Run) -> list[tuple]:
+    """Every reward of a run, both splits, to the last bit."""
+    return [(r.get("split"), r.get("fraction"), (r.get("metrics") or {}).get("reward")) for r in run.curve]
+
+
+def _unpaired(a: Sequence[Run], b: Sequence[Run]) -> str:
+    """Why seeds cannot be paired; empty when they can."""
+    if [r.seed for r in a] != [r.seed for r in b]:
+        return "unpaired: seeds differ"
+    for one, two in zip(a, b, strict=True):
+        starts = [(r.metric("initial", "reward", split) or 0.0) for split in ("validation", "test") for r in (one, two)]
+        if abs(starts[0] - starts[1]) > SAME_START or abs(starts[2] - starts[3]) > SAME_START:
+            return "unpaired: starts differ"
+    return ""
+
+
+def _bootstrap(a: np.ndarray, b: np.ndarray, paired: bool) -> tuple[float, float]:
+    """Interval of mean(b) − mean(a); seeds are drawn in pairs, or in each set by itself."""
+    rng = np.random.default_rng(0)
+    if paired:
+        return statistics.stratified_bootstrap({"": b - a}, rng, np.mean)
+    return statistics.difference_bootstrap(b, a, rng)
+
+
+def _ratio(a: Sequence[Run], b: Sequence[Run], group: str, key: str) -> float | None:
+    """Mean of B / mean of A of a cost in the summaries."""
+    sides = [[number((r.summary.get(group) or {}).get(key)) for r in runs] for runs in (a, b)]
+    if any(v is None for side in sides for v in side) or not sum(sides[0]):
+        return None
+    return float(np.mean(sides[1]) / np.mean(sides[0]))
+
+
+def _cell(task: str, method: str, a: Sequence[Run], b: Sequence[Run]) -> Cell:
+    seeds = tuple(r.seed for r in a), tuple(r.seed for r in b)
+    increases = [[_increase(r) for r in runs] for runs in (a, b)]
+    means = tuple(float(np.mean(v)) if v and None not in v else None for v in increases)
+    lost = any(r.diverged for r in a), any(r.diverged for r in b)
+    if not a or not b:
+        verdict = f"only in {'A' if a else 'B'}" + ("; diverged" if any(lost) else "")
+        return Cell(task, method, seeds, verdict, means, lost=lost)
+    if any(lost):
+        where = " and ".join(name for name, gone in zip("AB", lost, strict=True) if gone)
+        return Cell(task, method, seeds, f"diverged in {where}", means, lost=lost)
+    if None in means:
+        return Cell(task, method, seeds, "no test reward", means)
+    costs = (("spent", "seconds"), ("spent", "forward_tokens"), ("peak_memory_mib", "optimisation"))
+    ratios = tuple(_ratio(a, b, *cost) for cost in costs)
+    x, y = (np.array(v, dtype=np.float64) for v in increases)
+    reason = _unpaired(a, b)
+    n = min(len(a), len(b))
+    bounds = _bootstrap(x, y, not reason) if n > 1 else None
+    difference = float(y.mean() - x.mean())
+    if not reason and all(_rewards(one) == _rewards(two) for one, two in zip(a, b, strict=True)):
+        verdict = "identical curves"
+    elif bounds is None:
+        verdict = "no interval (one seed)"
+    elif bounds[0] <= 0 <= bounds[1]:
+        verdict = "within the interval"
+    else:
+        verdict = f"differs: B {'higher' if difference > 0 else 'lower'}"
+    each = () if reason else tuple(float(v) for v in y - x)
+    return Cell(task, method, seeds, verdict, means, reason or "paired", difference, bounds, each, ratios)

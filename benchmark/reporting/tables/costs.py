@@ -1,0 +1,180 @@
+"""The sheet of what an update costs: forward passes and seconds, predicted and measured, and peak memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import mean, median
+from typing import NamedTuple
+
+from baselines.registry import METHODS
+from benchmark.reporting.plots import style
+from benchmark.reporting.read.reader import Results
+from benchmark.reporting.read.runs import Run, number
+from benchmark.reporting.tables.per_task import Table
+from benchmark.reporting.tables.sheets import Sheet, decimal
+
+NOTABLE = 0.15  # a measured cost this far from the predicted one is explained
+
+# Objective → forward passes of a rollout per completion, and models that an update runs through. A reward model or a
+# critic counts as large as the policy, the trained share of an adapter as nothing (docs/methods/*.md, "Cost").
+ROLLOUT = {"rloo": 3, "rloo_shuffled": 3, "online_dpo": 3, "ppo": 4, "dpo": 1}
+MODELS = {"ppo": 2}
+
+
+@dataclass(frozen=True)
+class Cost:
+    """One run's account, sums over the run.
+
+    Attributes:
+        sequences: completions sampled, or sequences of pairs seen for the first time.
+        updates: number of updates. per_update: sequences in each.
+        rollout_tokens, update_tokens: forward tokens booked. rollout_seconds, update_seconds: time.
+    """
+
+    sequences: float
+    updates: float
+    per_update: float
+    rollout_tokens: float
+    update_tokens: float
+    rollout_seconds: float
+    update_seconds: float
+
+    @property
+    def tokens(self) -> float:
+        return self.rollout_tokens + self.update_tokens
+
+    @property
+    def seconds(self) -> float:
+        return self.rollout_seconds + self.update_seconds
+
+
+class Passes(NamedTuple):
+    """Forward passes per completion: of its rollout, of each update on it; number of updates on a rollout."""
+
+    rollout: int
+    update: int
+    updates: int
+
+    @property
+    def in_all(self) -> int:
+        return self.rollout + self.updates * self.update
+
+
+def predicted(run: Run) -> Passes | None:
+    """What the method costs by its definition; ``None`` for a method that the registry does not know.
+
+    Backpropagation costs two forward passes with an adapter (its own and the gradients of activations) and three when
+    all parameters are trained; a zeroth-order update costs two.
+    """
+    known = METHODS.get(run.method)
+    settings = run.config.get("method")
+    if known is None or not settings:
+        return None
+    whole = (run.config.get("adapter") or {}).get("rank") == 0 and known.estimator == "backpropagation"
+    update = (3 if whole else 2) * MODELS.get(known.objective, 1)
+    return Passes(ROLLOUT[known.objective], update, int(settings.get("epochs") or 1))
+
+
+def account(run: Run) -> Cost | None:
+    """What ``run`` booked; ``None`` where its summary lacks a ledger."""
+    tokens, seconds = run.summary.get("ledger_tokens") or {}, run.summary.get("ledgers") or {}
+    spent = run.summary.get("spent") or {}
+    values = [number(v) for v in (spent.get("updates"), (run.config.get("loop") or {}).get("sequences_per_update"),
+                                  tokens.get("rollout"), tokens.get("update"), seconds.get("rollout"),
+                                  seconds.get("update"))]
+    if None in values or 0 in values[:3]:
+        return None
+    # Offline pairs are not completions; π₀ passes over each pair once, in shuffled passes over all of them.
+    pairs = number((run.environment.get("data") or {}).get("pairs"))
+    seen = values[0] * values[1] if pairs is None else min(values[0] * values[1], 2 * pairs)
+    return Cost(number(spent.get("completions")) or seen, *values)
+
+
+def passes(run: Run) -> float | None:
+    """Forward passes booked per completion: all tokens over the tokens of one pass over every completion.
+
+    Run directories do not keep the length of the sequences; one pass is what the rollout booked, divided by the passes
+    that a rollout consists of.
+    """
+    known, cost = predicted(run), account(run)
+    return None if known is None or cost is None else known.rollout * cost.tokens / cost.rollout_tokens
+
+
+def _remark(run_costs: Sequence[Cost], known: Passes, booked: float, gap: float, rate: float) -> str:
+    """Where a cost lies more than ``NOTABLE`` off: in the number of updates, in the rollouts' or the updates' time."""
+    words = []
+    if abs(booked / known.in_all - 1) > NOTABLE:
+        made = mean(c.updates * c.per_update / c.sequences for c in run_costs)
+        each = (booked - known.rollout) / made
+        words.append(f"{made:.1f} updates of {each:.1f} passes on each rollout or pair, "
+                     f"{known.updates} of {known.update} by definition")
+    if abs(gap) > NOTABLE:
+        rollouts = mean(c.rollout_seconds / c.rollout_tokens for c in run_costs)
+        updates = mean(c.update_seconds / c.update_tokens for c in run_costs)
+        off = [decimal(100 * (each / rate - 1), 0, signed=True) for each in (rollouts, updates)]
+        words.append(f"seconds for their tokens: rollouts {off[0]} %, updates {off[1]} %")
+    return "; ".join(words) or "–"
+
+
+def cost(results: Results, tables: Sequence[Table]) -> Sheet:
+    """Tasks and methods × forward passes per completion, seconds per update, peak memory."""
+    rows = [row for table in tables for row in _rows(results, table)]
+    return Sheet(
+        key="cost",
+        title="Cost of an update: predicted and measured",
+        intro="What the definition of a method says it costs, what the token account booked, and what the clock said.",
+        header=(
+            "task", "method", "forward passes per completion, predicted", "forward passes per completion, booked",
+            "time of an update, predicted [s]", "time of an update, measured [s]", "measured against predicted [%]",
+            f"where it lies (differences above {100 * NOTABLE:.0f} %)", "memory before the first update [MiB]",
+            "peak memory, optimisation [MiB]", "peak memory, warm start [MiB]", "n [runs]",
+        ),
+        rows=tuple(rows),
+        notes=(
+            "Predicted passes: generation, π₀ and reward model one each, PPO's critic one, then for each update on the "
+            "rollout two (forward and backward of an adapter, or the two forwards of a zeroth-order update), twice "
+            "that with a critic; per sequence of the task's own pairs: π₀ one, update two. With all parameters trained "
+            "backpropagation takes three. The warm start is counted like the updates after it.",
+            "Booked passes: all forward tokens of a run, in units of one pass over its completions, as its rollouts "
+            "booked it.",
+            "Predicted time: forward tokens booked per update × the seconds that a forward token takes in the median "
+            "over the methods of the task: were tokens a perfect measure of time, all differences would be 0.",
+            *(["The median is over the methods that are compared: ZOPrO's controls do not set the pace."]
+              if len(style.groups(results.methods)) > 1 else []),
+            "Memory: with CUDA what tensors have allocated; on a CPU the resident set of the run's process "
+            "(interpreter, libraries, models and data included), its high-water mark reset, and freed memory handed "
+            "back, before the phase. The difference to the column before the first update is what optimisation needs.",
+            "Optimisation only (rollouts and updates). Means over n seeds; no reading of the outcome is in it.",
+        ),
+        reduced=results.reduced(),
+    )
+
+
+def _rows(results: Results, table: Table) -> list[tuple[str, ...]]:
+    accounts = {m: [account(run) for run in results.of(table.task, m)] for m in results.methods_of(table.task)}
+    whole = {m: costs for m, costs in accounts.items() if None not in costs}
+    rates = {m: mean(c.seconds / c.tokens for c in costs) for m, costs in whole.items()}
+    compared = [rates[m] for m in style.groups(results.methods)[""] if m in rates]
+    rate = median(compared or rates.values()) if rates else None
+    rows = []
+    for row in table.rows:
+        runs, costs = results.of(table.task, row.method), whole.get(row.method)
+        known = predicted(runs[0])
+        cells = ["–"] * 6
+        if costs and known:
+            booked = mean(passes(run) for run in runs)
+            measured = mean(c.seconds / c.updates for c in costs)
+            expected = rate * mean(c.tokens / c.updates for c in costs)
+            gap = measured / expected - 1
+            cells = [decimal(known.in_all, 0), decimal(booked, 2), decimal(expected, 3),
+                     decimal(measured, 3), decimal(100 * gap, 0, signed=True), _remark(costs, known, booked, gap, rate)]
+        rows.append((table.title, style.label(row.method), *cells, *(_memory(table, row.cells, key) for key in
+                       ("memory_loaded", "peak_memory", "peak_memory_warm_start")), row.n))
+    return rows
+
+
+def _memory(table: Table, cells: dict, key: str) -> str:
+    """Mean peak over seeds, or the word of the task's table; "–" where no run measured it."""
+    found = cells.get(key)
+    return "–" if found is None else found.word or decimal(found.mean, 0)

@@ -1,0 +1,340 @@
+"""The table of one task: rows are methods, columns are readings of the same runs; ``formats`` writes it down.
+
+A cell is a mean over seeds, or a word. Where any seed diverged the whole reading is the word "diverged": a mean over
+the seeds that survived would flatter the method.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from benchmark.core import statistics
+from benchmark.reporting.plots import style
+from benchmark.reporting.read.reader import Results
+from benchmark.reporting.read.runs import Run, number
+
+Value = Callable[[Run], float | None]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One reading.
+
+    Attributes:
+        key: name in the CSV. title, unit: what the header says.
+        group: key of ``GROUPS``: which block of the table it stands in.
+        value: run → number, ``None`` where the run has none.
+        start: run → number at π₀, for columns that read "start → end".
+        outcome: whether a diverged run makes it a word (costs are known for diverged runs too).
+        digits: decimals. scientific: one digit and an exponent instead. signed: show "+". seeds: show sd and every
+            seed.
+        word: run → a word that stands for the cell, "" for none.
+        at, at_unit: where on the curve it was read, for the readings at equal time and equal compute.
+        methods: those that have the reading; empty for all.
+    """
+
+    key: str
+    title: str
+    unit: str
+    group: str
+    value: Value
+    start: Value | None = None
+    outcome: bool = True
+    digits: int = 3
+    scientific: bool = False
+    signed: bool = False
+    seeds: bool = False
+    word: Callable[[Run], str] = lambda run: ""
+    at: float | None = None
+    at_unit: str = ""
+    methods: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Mean over seeds (``None`` where ``word`` stands instead), sd with n − 1, every seed, and the mean at π₀."""
+
+    mean: float | None
+    sd: float | None = None
+    values: tuple[float | None, ...] = ()
+    start: float | None = None
+    word: str = ""
+    lost: tuple[bool, ...] = ()
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method: cells by column key, seeds, number of diverged runs, marks of its footnotes."""
+
+    method: str
+    cells: dict[str, Cell]
+    seeds: tuple[int, ...]
+    diverged: int
+    marks: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def n(self) -> str:
+        return f"{len(self.seeds)} ({self.diverged} diverged)" if self.diverged else str(len(self.seeds))
+
+
+@dataclass(frozen=True)
+class Table:
+    """All readings of one task.
+
+    Attributes:
+        reduced: the words a table with too few seeds carries, else empty.
+        notes: sentences under the table. footnotes: mark → text.
+    """
+
+    task: str
+    title: str
+    profile: str
+    reduced: str
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    notes: tuple[str, ...]
+    footnotes: dict[str, str] = field(default_factory=dict)
+
+    def groups(self) -> list[tuple[str, tuple[Column, ...], tuple[Row, ...]]]:
+        """Key, columns and rows of each block; a method that has none of a block's readings is not in it."""
+        found = []
+        for group in GROUPS:
+            if columns := tuple(c for c in self.columns if c.group == group):
+                found.append((group, columns, tuple(row for row in self.rows
+                                                    if any(row.cells[c.key].word != "–" for c in columns))))
+        return found
+
+
+GROUPS = {
+    "end": "At the end of the budget (test split)",
+    "equal": "The same runs read at equal time and at equal compute (validation split, linear interpolation)",
+    "equal_ablation": "ZOPrO and its controls, read at the largest time and compute that all of these reached",
+    "area": "Over the whole budget (validation split)",
+    "cost": "What it cost (optimisation only; evaluation and what all methods share are not in it)",
+    "health": "Numerical health of the zeroth-order updates (median over a run; L₊, L₋: the two losses)",
+}
+
+# metric → (title, unit, decimals)
+TASK_METRICS = {
+    "rougeL": ("ROUGE-L", "F, 0–1", 3),
+    "chrf": ("chrF", "0–100", 2),
+    "bleu": ("BLEU", "0–100", 2),
+}
+
+
+def _end(name: str) -> Value:
+    return lambda run: run.metric("final", name)
+
+
+def _start(name: str) -> Value:
+    return lambda run: run.metric("initial", name)
+
+
+def _change(name: str) -> Value:
+    def value(run: Run) -> float | None:
+        start, end = run.metric("initial", name), run.metric("final", name)
+        return None if start is None or end is None else end - start
+
+    return value
+
+
+def _area(run: Run) -> float | None:
+    x, y = run.series("forward_tokens", "reward")
+    return statistics.area_under_curve(x, y - y[0]) if x.size > 1 and x[-1] > x[0] else None
+
+
+def _increase_at(kind: str, at: float) -> Value:
+    def value(run: Run) -> float | None:
+        x, y = run.series(kind, "reward")
+        if y.size == 0 or not x[0] <= at <= x[-1]:
+            return None
+        return statistics.value_at(x, y, at) - float(y[0])
+
+    return value
+
+
+def _scaled(of: Callable[[Run], object], by: float = 1.0) -> Value:
+    def value(run: Run) -> float | None:
+        found = number(of(run))
+        return None if found is None else found / by
+
+    return value
+
+
+def common_reach(results: Results, task: str, kind: str, methods: Sequence[str]) -> float | None:
+    """Largest ``kind`` (a spent amount) that every run of ``methods`` reached; diverged runs do not shorten it."""
+    runs = [run for method in methods for run in results.of(task, method)]
+    ends = [run.series(kind, "reward")[0] for run in runs if not run.diverged]
+    return min(float(x[-1]) for x in ends) if ends and all(x.size for x in ends) else None
+
+
+def _columns(results: Results, task: str) -> tuple[Column, ...]:
+    runs = results.of(task)
+    columns = [
+        Column("reward", "reward, π₀ → end", "r₀ score", "end", _end("reward"), _start("reward")),
+        Column(
+            "reward_increase", "reward increase", "r₀ score", "end", _change("reward"), signed=True, seeds=True
+        ),
+    ]
+    if judge := results.judge(task):
+        title, unit = style.JUDGES[judge]
+        columns += [
+            Column(judge, f"{title}, π₀ → end", unit, "end", _end(judge), _start(judge)),
+            Column(f"{judge}_change", f"{title} change", unit, "end", _change(judge), signed=True, seeds=True),
+        ]
+    columns += [
+        Column("kl", "KL to π₀", "nats per completion", "end", _end("kl")),
+        Column("length", "completion length, π₀ → end", "tokens", "end", _end("length"), _start("length"), digits=1),
+        Column("ended", "share that end, π₀ → end", "0–1", "end", _end("ended"), _start("ended"), digits=2),
+    ]
+    for name, (title, unit, digits) in TASK_METRICS.items():
+        if any(r.metric("initial", name) is not None for r in runs):
+            columns.append(
+                Column(name, f"{title}, π₀ → end", unit, "end", _end(name), _start(name), digits=digits)
+            )
+    columns += _equal_columns(results, task)
+    columns.append(Column(
+        "reward_area", "area under the reward curve over compute, divided by compute (mean increase)", "r₀ score",
+        "area", _area, signed=True, seeds=True))
+
+    def cost(key: str, title: str, unit: str, of: Callable[[Run], object], digits: int, by: float = 1.0) -> None:
+        value = _scaled(of, by)
+        if any(value(r) is not None for r in runs):
+            columns.append(Column(key, title, unit, "cost", value, outcome=False, digits=digits))
+
+    def spent(name: str) -> Callable[[Run], object]:
+        return lambda run: (run.summary.get("spent") or {}).get(name)
+
+    def peak(name: str) -> Callable[[Run], object]:
+        return lambda run: (run.summary.get("peak_memory_mib") or {}).get(name)
+
+    cost("seconds", "optimisation time", "s", spent("seconds"), 1)
+    cost("forward_tokens", "forward tokens", "millions", spent("forward_tokens"), 3, by=1e6)
+    cost("completions", "completions", "count", spent("completions"), 0)
+    cost("updates", "updates", "count", spent("updates"), 0)
+    cost("memory_loaded", "memory before the first update", "MiB", peak("loaded"), 0)
+    cost("peak_memory", "peak memory", "MiB", peak("optimisation"), 0)
+    cost("peak_memory_warm_start", "peak memory, warm start", "MiB", peak("warm_start"), 0)
+    cost("wall_seconds", "wall time of the run", "s", lambda run: run.summary.get("wall_seconds"), 1)
+    return (*columns, *_health_columns(runs))
+
+
+def _equal_columns(results: Results, task: str) -> list[Column]:
+    """Increase at the largest time and compute that all runs reached.
+
+    ZOPrO's controls are read for themselves where other methods stand beside them: one that ends early must not shorten
+    the methods that are compared.
+    """
+    columns, present = [], results.methods_of(task)
+    for suffix, group in style.groups(results.methods).items():
+        methods = tuple(m for m in group if m in present)
+        if suffix and len(methods) < 2:
+            continue
+        for key, kind, words, unit, digits in (
+            ("equal_time", "seconds", "equal time", "s", 1),
+            ("equal_compute", "forward_tokens", "equal compute", "forward tokens", 0),
+        ):
+            if (at := common_reach(results, task, kind, methods)) is not None:
+                columns.append(Column(
+                    f"reward_increase_{key}{suffix}", f"reward increase at {words}, {at:,.{digits}f} {unit}",
+                    "r₀ score", f"equal{suffix}", _increase_at(kind, at), signed=True, seeds=True, at=at, at_unit=unit,
+                    methods=methods))
+    return columns
+
+
+def _health_columns(runs: Sequence[Run]) -> list[Column]:
+    if not any(run.summary.get("health") for run in runs):
+        return []
+
+    def of(name: str) -> Value:
+        return lambda run: number((run.summary.get("health") or {}).get(name))
+
+    def below(run: Run) -> str:
+        return "below noise" if any(w.startswith("below noise") for w in run.warnings) else ""
+
+    shape = {"group": "health", "outcome": False}
+    return [
+        Column("signal_to_noise", "|L₊ − L₋| / noise floor", "ratio", value=of("median_signal_to_noise"), digits=1,
+               seeds=True, word=below, **shape),
+        Column("below_noise", "updates below noise", "share", value=of("below_noise"), digits=2, **shape),
+        Column("relative_perturbation", "‖εz‖/‖θ‖", "ratio", value=of("median_relative_perturbation"),
+               scientific=True, **shape),
+        Column("changed_share", "entries that εz changes", "share", value=of("median_changed_share"), **shape),
+        Column("step_cosine", "|cosine of step and z|", "0–1", value=of("median_step_cosine"), **shape),
+        Column("step_norm", "norm of a step", "‖Δθ‖", value=of("median_step_norm"), scientific=True, **shape),
+    ]
+
+
+def _cell(column: Column, runs: Sequence[Run]) -> Cell:
+    if column.methods and runs[0].method not in column.methods:
+        return Cell(None, word="–")
+    lost = tuple(column.outcome and run.diverged for run in runs)
+    values = tuple(None if gone else column.value(run) for gone, run in zip(lost, runs, strict=True))
+    start = None
+    if column.start is not None:
+        starts = [column.start(run) for run in runs]
+        start = statistics.mean([s for s in starts if s is not None]) if None not in starts else None
+    if any(lost):
+        return Cell(None, None, values, start, "diverged", lost)
+    known = [v for v in values if v is not None]
+    if len(known) < len(values):
+        # Never a mean over fewer seeds than n says; a dash is for what the method does not have at all.
+        word = f"n/a ({len(values) - len(known)} of {len(values)} seeds)" if known or column.outcome else "–"
+        return Cell(None, None, values, start, word, lost)
+    if word := next(filter(None, map(column.word, runs)), ""):
+        return Cell(None, None, values, start, word, lost)
+    return Cell(statistics.mean(known), statistics.sd(known), values, start, "", lost)
+
+
+def _marks(results: Results, task: str) -> tuple[dict[str, tuple[str, ...]], dict[str, str]]:
+    """Footnote marks of each method, and mark → text; warnings of one kind (the words before the colon) share one."""
+    marks: dict[str, tuple[str, ...]] = {}
+    footnotes: dict[str, str] = {}
+    for method in results.methods_of(task):
+        kinds: dict[str, dict[str, list[int]]] = {}
+        for run in results.of(task, method):
+            for warning in run.warnings:
+                text = " ".join(warning.split())
+                kinds.setdefault(text.partition(":")[0], {}).setdefault(text, []).append(run.seed)
+        own = []
+        for texts in kinds.values():
+            own.append(mark := _letters(len(footnotes)))
+            listed = "; ".join(f"seed{'s' if len(of) > 1 else ''} {', '.join(map(str, of))}: {text}"
+                               for text, of in texts.items())
+            footnotes[mark] = f"{style.label(method)}, {listed}"
+        marks[method] = tuple(own)
+    return marks, footnotes
+
+
+def _letters(i: int) -> str:
+    return chr(ord("a") + i) if i < 26 else _letters(i // 26 - 1) + _letters(i % 26)
+
+
+def build(results: Results, task: str) -> Table:
+    """Table of ``task`` with its notes and footnotes."""
+    columns = _columns(results, task)
+    marks, footnotes = _marks(results, task)
+    rows = []
+    for method in results.methods_of(task):
+        runs = results.of(task, method)
+        rows.append(
+            Row(
+                method=method,
+                cells={c.key: _cell(c, runs) for c in columns},
+                seeds=tuple(r.seed for r in runs),
+                diverged=sum(r.diverged for r in runs),
+                marks=marks[method],
+                warnings=tuple(footnotes[m] for m in marks[method]),
+            )
+        )
+    notes = (
+        "Mean over n seeds; ± is the sample standard deviation (n − 1); [ ] lists every seed, smallest seed first.",
+        "Reward is the score of the frozen initial reward model r₀. Increase and change are end minus π₀.",
+        f"Budget of every run: {results.budget(task)}. Data: {results.data(task)}.",
+        f"{results.counts([task])}.",
+    )
+    return Table(
+        task, results.title(task), results.profile(task), results.reduced(task), columns, tuple(rows), notes, footnotes
+    )

@@ -1,0 +1,160 @@
+"""A finished preparation, read from its folder: what all methods of a (task, model, seed) start from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmark.core import provenance
+from benchmark.core.errors import BenchmarkError, ModelError
+from benchmark.core.files import check
+from benchmark.core.meter import Meter
+from benchmark.core.sections import Model
+from benchmark.lm.adapted import Adapted, add_adapter
+from benchmark.lm.encoder import Encoder
+from benchmark.lm.loading import (
+    device_of,
+    load_causal_lm,
+    load_raw_tokenizer,
+    load_scalar_model,
+)
+from benchmark.lm.policy import Policy
+from benchmark.lm.reward import RewardModel
+from benchmark.plan.resolve import Config
+from benchmark.run.judge import GoldJudge, Judge, LLMJudge, RewardModelJudge
+
+VERSION = "2"  # part of the cache key: raise it when a preparation would come out different
+CHECKSUMS = "checksums.json"
+COMPUTED_WITH = ("device", "threads", "forward_batch", "backward_batch")  # fields of execution that can move last bits
+
+
+def preparation_key(config: Config, task: str, seed: int, versions: dict[str, str]) -> str:
+    """Hash of all that changes a preparation; nothing of the machine's folders is in it, so that caches can be moved.
+
+    Args:
+        versions: the task's version and data revision, and the digests of models that lie in folders.
+    """
+    values = config.as_dict()
+    parts = {name: values[name] for name in ("data", "model", "adapter", "decoding", "sft", "reward_model", "judge")}
+    del parts["data"]["max_rejected"]
+    parts |= {"execution": {k: values["execution"][k] for k in COMPUTED_WITH},
+              "prompts": (config.evaluation.validation_prompts, config.evaluation.test_prompts),
+              "task": task, "seed": seed, "preparation": VERSION, "torch": torch.__version__,
+              "packages": provenance.packages(), **versions}
+    if config.adapter.dropout:  # its stream once was the process's own; what has none is as it was
+        parts["dropout"] = "a stream of its own"
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
+
+
+@dataclass
+class Prepared:
+    """A finished preparation, read from its folder. Loads models on request; each caller gets its own copy.
+
+    Raises:
+        BenchmarkError: a file of it was altered after it was prepared.
+    """
+
+    folder: Path
+    config: Config
+    task: str
+
+    def __post_init__(self) -> None:
+        from tasks import get_task
+
+        check_finished(self.folder)
+        self.adapter = get_task(self.task)
+        self.device = device_of(self.config.execution)
+        self.info: dict[str, Any] = json.loads((self.folder / "preparation.json").read_text(encoding="utf-8"))
+
+    @cached_property
+    def data(self) -> dict[str, Any]:
+        """``prompts`` (split → list of {text, reference}) and ``pairs`` (list of [prompt, chosen, rejected])."""
+        return json.loads((self.folder / "data.json").read_text(encoding="utf-8"))
+
+    @cached_property
+    def encoder(self) -> Encoder:
+        from transformers import AutoTokenizer
+
+        # Said either way: left unsaid, the library asks at the terminal whether a folder may run its code.
+        tokenizer = AutoTokenizer.from_pretrained(self.folder / "tokenizer",
+                                                  trust_remote_code=self.config.model.trust_remote_code)
+        return Encoder(tokenizer, self.adapter.cue, self.adapter.truncation, self.config.decoding)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return getattr(torch, self.config.model.dtype)
+
+    def policy(self, meter: Meter, seed: object) -> Policy:
+        """π₀ with a fresh adapter; with rank 0 two copies of it, one to be trained and one that stays."""
+        def load() -> torch.nn.Module:
+            return load_causal_lm(self.folder / "policy", self.config.model, self.dtype).to(self.device)
+
+        model = add_adapter(load(), self.config.adapter, 0.0, "policy", seed).to(self.device)
+        return Policy(model, self.encoder, meter, self.config.execution.forward_batch,
+                      reference_model=None if self.config.adapter.rank else load())
+
+    def reward(self, meter: Meter, seed: object, name: str = "reward", policy: Adapted | None = None) -> RewardModel:
+        """r₀ with a fresh adapter and a trainable head; also the start of PPO's critic (``name`` = critic)."""
+        model = load_scalar_model(self.folder / "reward", self.config.model, self.dtype, seed)
+        model = add_adapter(model, self.config.adapter, 0.0, name, seed).to(self.device)
+        if self.config.adapter.rank:
+            model.base_model.model.score.requires_grad_(True)
+        share = parameter_count(model) / parameter_count(policy.model) if policy else 1.0
+        return RewardModel(model, self.encoder, meter, self.config.execution.forward_batch, share)
+
+    def judge(self) -> Judge:
+        """The judge that the preparation settled on."""
+        kind = self.info["judge"]["kind"]
+        if kind == "gold":
+            return GoldJudge(self.adapter.gold)
+        if kind == "llm":
+            return load_llm_judge(self.config, self.adapter.prompt_role, self.adapter.completion_role, self.device)
+        model = load_scalar_model(self.folder / "judge", self.config.model, torch.float32, 0).to(self.device)
+        return RewardModelJudge(RewardModel(model, self.encoder, Meter(), self.config.execution.forward_batch))
+
+
+def parameter_count(model: torch.nn.Module) -> int:
+    return sum(p.numel() for p in model.parameters())
+
+
+def load_llm_judge(config: Config, prompt_role: str, completion_role: str, device: torch.device) -> LLMJudge:
+    """The judging language model named by ``judge.path``; ModelError if it cannot be loaded."""
+    settings = judge_model(config)
+    tokenizer = load_raw_tokenizer(settings)
+    model = load_causal_lm(settings.path, settings, getattr(torch, config.model.dtype)).to(device)
+    return LLMJudge(model, tokenizer, prompt_role, completion_role, config.execution.forward_batch)
+
+
+def check_finished(folder: Path) -> None:
+    """BenchmarkError if a file of the finished preparation in ``folder`` was altered or is gone.
+
+    Preparations of earlier versions have no checksums and are taken as they are.
+    """
+    try:
+        digests = json.loads((folder / CHECKSUMS).read_text(encoding="utf-8"))
+        for name, digest in digests.items():
+            check(folder / name, digest)
+    except (OSError, ValueError, AttributeError) as error:
+        if isinstance(error, FileNotFoundError) and Path(error.filename).name == CHECKSUMS:
+            return
+        reason = f"{Path(error.filename).name} is missing" if isinstance(error, FileNotFoundError) else str(error)
+        raise BenchmarkError(f"cache {folder.name}: altered after it was prepared ({reason}). Remove that folder; the "
+                             f"same command makes it again.") from None
+
+
+def judge_model(config: Config) -> Model:
+    """How the judging language model is loaded: as the policy, but from its own place, and without its code.
+
+    Raises:
+        ModelError: no model is named.
+    """
+    if not config.judge.path:
+        raise ModelError("judge.kind = llm needs a model: --set judge.path=NAME_OR_FOLDER.")
+    trusted = config.model.trust_remote_code and config.judge.path == config.model.path  # who trusts one names one
+    return replace(config.model, path=config.judge.path, revision="", trust_remote_code=trusted)

@@ -1,0 +1,53 @@
+"""The rows of a task as the models see them: too long prompts dropped or truncated, pairs and prompts by split."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from benchmark.core.errors import DataError
+from benchmark.lm.encoder import Encoder
+from benchmark.plan.resolve import Config
+
+if TYPE_CHECKING:
+    from benchmark.lm.training import Pair, Scored
+
+
+@dataclass
+class Rows:
+    """The rows of a task, over-long prompts dealt with as the configuration says."""
+
+    demonstrations: list[tuple[str, str]]
+    train_pairs: list[Pair]
+    held_out_pairs: list[Pair]
+    scored: list[Scored]
+    prompts: dict[str, list[dict[str, str]]]
+    long: int
+
+    @staticmethod
+    def of(data: Any, encoder: Encoder, config: Config) -> Rows:
+        """Raises DataError if a split has no prompt, or training has no pair."""
+        fits: dict[str, bool] = {}
+
+        def keep(prompt: str) -> bool:
+            if prompt not in fits:
+                fits[prompt] = encoder.fits(prompt)
+            return fits[prompt] or config.decoding.long_prompts == "truncate"
+
+        def pairs(*splits: str) -> list[Pair]:
+            return [(e.prompt, e.chosen, e.rejected) for s in splits for e in data.preferences[s] if keep(e.prompt)]
+
+        rows = Rows(
+            [(p, c) for p, c in data.demonstrations if keep(p)], pairs("train"), pairs("validation", "test"),
+            [(e.prompt, e.completion, e.score) for e in data.scored.get("train", ()) if keep(e.prompt)],
+            {split: [asdict(p) for p in prompts if keep(p.text)] for split, prompts in data.prompts.items()}, 0,
+        )
+        rows.long = sum(not ok for ok in fits.values())
+        empty = [split for split, prompts in rows.prompts.items() if not prompts]
+        if empty or not rows.train_pairs or not rows.held_out_pairs or not rows.demonstrations:
+            what = f"no prompt in {', '.join(empty)}" if empty else "no preference pair or demonstration"
+            raise DataError(
+                f"{data.task} ({data.source}): {what} is left after reading {data.rows.read} rows "
+                f"({rows.long} prompts over decoding.max_prompt_tokens = {config.decoding.max_prompt_tokens}, "
+                f"long_prompts = {config.decoding.long_prompts}). Give more rows, or raise the limit.")
+        return rows

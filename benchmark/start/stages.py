@@ -1,0 +1,100 @@
+"""The stages of a preparation: one that is finished is not done again, one that was interrupted goes on."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmark.core.checkpoint import Checkpoints, Periodic
+from benchmark.core.files import check, sha256, sync, value_digest, write_json, writing
+from benchmark.run.prepared import CHECKSUMS
+
+Figures = dict[str, Any]
+RECORDS = "stages"
+
+
+class Stages:
+    """Stages of one preparation, in the folder in which it is built.
+
+    Args:
+        folder: holds what the stages write, and until :meth:`finish` a record of each finished one.
+        seconds: between two checkpoints of a training.
+        note: told what is taken up again, and what is damaged and done anew.
+    """
+
+    def __init__(self, folder: Path, seconds: float, note: Callable[[str], None]):
+        self.folder, self.note, self._seconds = folder, note, seconds
+        self._records = folder / RECORDS
+        self.spent = 0.0  # seconds of the stages, those of earlier attempts included
+        with writing(self._records):
+            self._records.mkdir(parents=True, exist_ok=True)
+
+    def run(self, name: str, outputs: Sequence[str], work: Callable[[Periodic], Figures]) -> Figures:
+        """Do a stage, unless its record and its files are whole.
+
+        Args:
+            outputs: folders that it writes.
+            work: does it, with a place for the checkpoints of its training; returns figures (JSON values).
+
+        Returns:
+            The stage's figures.
+        """
+        path, started = self._records / f"{name}.json", time.monotonic()
+        if (record := self._read(path)) is not None:
+            self.note(f"{name} is kept")
+            self.spent += record["seconds"]
+            return record["figures"]
+        for output in outputs:
+            shutil.rmtree(self.folder / output, ignore_errors=True)
+        checkpoints = Checkpoints(self._records / f"{name}_checkpoints")
+        figures = work(Periodic(checkpoints, self._seconds, self.note))
+        seconds = time.monotonic() - started
+        record = {"figures": figures, "seconds": seconds, "files": self._digests(outputs)}
+        write_json(path, {**record, "digest": value_digest(record)})
+        checkpoints.remove()
+        self.spent += seconds
+        return figures
+
+    def _digests(self, outputs: Sequence[str]) -> dict[str, str]:
+        found = {}
+        places = [self.folder / output for output in outputs]
+        inside = [path for place in places for path in ([place] if place.is_file() else place.rglob("*"))]
+        for path in sorted(path for path in inside if path.is_file()):
+            with writing(path):
+                sync(path)
+            found[path.relative_to(self.folder).as_posix()] = sha256(path)
+        return found
+
+    def _read(self, path: Path) -> dict[str, Any] | None:
+        """The record of a finished stage; None if it is not finished, or it or one of its files is damaged."""
+        if not path.is_file():
+            return None
+        try:
+            record = json.loads(path.read_text(encoding="utf-8"))
+            if value_digest({key: value for key, value in record.items() if key != "digest"}) != record["digest"]:
+                raise ValueError(f"{path.name} does not match its checksum")
+            for name, digest in record["files"].items():
+                check(self.folder / name, digest)
+            return record
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            reason = f"{Path(error.filename).name} is missing" if isinstance(error, FileNotFoundError) else str(error)
+            self.note(f"{path.stem} is damaged and done again: {reason}")
+            return None
+
+    def finish(self, folder: Path) -> None:
+        """All is done: force it to disk and put it in its place, ``folder``, with the checksums of its files."""
+        digests = self._digests([path.name for path in self.folder.iterdir() if path.name not in (RECORDS, CHECKSUMS)])
+        write_json(self.folder / CHECKSUMS, digests)
+        with writing(folder):
+            for path in self.folder.rglob("*"):
+                sync(path)
+            shutil.rmtree(folder, ignore_errors=True)
+            self.folder.rename(folder)
+            sync(folder.parent)
+        shutil.rmtree(folder / RECORDS, ignore_errors=True)  # last: until then all of it counts as finished
+
+

@@ -1,0 +1,220 @@
+"""Direction quality: how good is the direction that an estimator would take, measured against the true gradient?
+
+At points along a finished run the models of that moment are loaded, the gradient of the run's objective is
+back-propagated on many rollouts, and every candidate estimator takes its direction from rollouts of its own. Each
+candidate is the suite's estimator itself, asked for a step with learning rate zero.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+import torch
+
+from baselines import hyperparameters as hp
+from baselines.context import Objective, Progress
+from baselines.estimators.spsa import SPSA
+from baselines.estimators.zopro import TINY, ZOPrO
+from benchmark.core.errors import ConfigError
+from benchmark.lm.adapted import Tensors
+from benchmark.lm.rollout import Batch
+from benchmark.plan.run import Run
+from benchmark.run.loop import Execution
+from benchmark.run.prepared import Prepared
+from benchmark.run.store import RunStore
+
+WEIGHTS = (0.0, 0.25, 0.5, 0.75, 0.9, 0.999)  # values of a, the weight of the previous update
+SMALL = 8  # rollouts of the size of one update that the candidates take their directions from
+START = Progress(0.0, 0.0)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How much is measured at each point: draws of z a candidate, rollouts that make the true gradient, and the ε of
+    all candidates (0 = each at the run's own)."""
+
+    draws: int = 8
+    rollouts: int = 16
+    epsilon: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.draws < 2 or self.rollouts < 1 or self.epsilon < 0:
+            raise ConfigError("diagnose: --draws takes 2 or more, --epsilon 0 or more.")
+
+
+@dataclass(frozen=True)
+class Direction:
+    """One candidate at one point.
+
+    Attributes:
+        estimator, weight: what was asked, and a (None where it has none).
+        cosine, cosine_sd: between the step and the negative true gradient, mean and standard deviation over draws.
+        own_cosine: the same with the negative gradient of the very rollout that the direction was taken from: what
+            the estimator loses against backpropagation, apart from the noise of rollouts that both have.
+        right_sign: share of draws whose step goes down on that rollout, that is, whose two losses told the sign.
+        variance: E‖c ĝ − g‖²/‖g‖², c chosen so that c E ĝ agrees with g along g; d + 1 for Gaussian SPSA, in d
+            dimensions, if rollouts had no noise. None where the mean estimate does not point along g at all.
+        forwards: forward passes (policy-forward equivalents) that the direction costs, rollouts not counted.
+        decrease: first-order decrease of the loss for a step of length ``step``, per forward pass.
+    """
+
+    estimator: str
+    weight: float | None
+    draws: int
+    cosine: float
+    cosine_sd: float
+    own_cosine: float
+    right_sign: float
+    variance: float | None
+    forwards: float
+    decrease: float
+
+
+def inner(a: Tensors, b: Tensors) -> float:
+    return sum((a[name] * b[name]).sum().item() for name in a)
+
+
+def norm(a: Tensors) -> float:
+    return math.sqrt(inner(a, a))
+
+
+class Point:
+    """The state of a run after ``iteration`` iterations, with its true gradient.
+
+    Raises:
+        ConfigError: the run has not kept its adapters.
+    """
+
+    def __init__(self, run: Run, prepared: Prepared, store: RunStore, iteration: int, settings: Settings):
+        from safetensors.torch import load_file
+
+        folder = store.folder / "adapters" / f"iteration_{iteration}"
+        if not folder.is_dir():
+            raise ConfigError(f"{store.folder}: no adapters (execution.keep=curves, or removed). Run it again into "
+                              f"another folder with execution.keep=all.")
+        self.execution = Execution(run, prepared, store, lambda state: None)
+        self.execution.policy.load_state(load_file(folder / "policy.safetensors"))
+        self.execution.reward.load_state(load_file(folder / "reward.safetensors"))
+        self.run, self.store, self.iteration, self.settings = run, store, iteration, settings
+        self.parameters = self.execution.policy.parameters
+        self.trained = self.execution.policy.trained
+        self.micro_batch = run.config.execution.backward_batch
+        name = f"diagnosis {iteration}"
+        self.objective: Objective = self.execution.objective_on(f"{name} prompts", name)
+        self.large = [self.objective.collect() for _ in range(settings.rollouts)]
+        self.small = [self.objective.collect() for _ in range(SMALL)]
+        self.own = [self.gradient(batch) for batch in self.small]
+        self.true = {name: torch.zeros_like(p, dtype=torch.float32) for name, p in self.parameters.items()}
+        for batch in self.large:
+            for key, value in self.gradient(batch).items():
+                self.true[key] += value / len(self.large)
+
+    def gradient(self, batch: Batch) -> Tensors:
+        """Back-propagated gradient of the objective on ``batch``."""
+        for parameter in self.parameters.values():
+            parameter.grad = None
+        for part in batch.split(self.micro_batch):
+            self.objective.loss(part).backward()
+        found = {name: p.grad.detach().float().clone() for name, p in self.parameters.items()}
+        for parameter in self.parameters.values():
+            parameter.grad = None
+        return found
+
+    def policy_update(self, iteration: int) -> Tensors:
+        return self.store.policy_update(iteration)
+
+    def reward_update(self, iteration: int) -> Tensors:
+        return self.store.reward_update(iteration)
+
+    def step_length(self) -> float:
+        """Mean displacement per update of the run's first iteration."""
+        updates = sum(1 for line in (self.store.folder / "updates.jsonl").read_text().splitlines()
+                      if '"iteration": 0,' in line)
+        return norm(self.policy_update(0)) / updates
+
+
+def candidates(point: Point) -> Iterator[tuple[str, float | None, Callable[[int], Tensors], float]]:
+    """Name, a, draw number → estimate ĝ of the gradient, and its cost in forward passes."""
+    epsilon = point.settings.epsilon
+    gaussian = SPSA(point.parameters, hp.SPSA(lr=0.0, epsilon=epsilon or 1e-2), point.run.seed, point.micro_batch)
+
+    def drawn(estimator: SPSA) -> Callable[[int], Tensors]:
+        def draw(number: int) -> Tensors:
+            estimator.updates = number  # names the random stream of z
+            z = {name: estimator._direction(name, START).float() for name in point.parameters}
+            slope = estimator.step(point.objective.loss, point.small[number % SMALL], START)["slope"]
+            return {name: slope * value for name, value in z.items()}
+        return draw
+
+    yield "backpropagation", None, point.own.__getitem__, 2 + point.trained
+    yield "Gaussian SPSA", None, drawn(gaussian), 2.0
+    if not any(update.norm() > TINY for update in point.policy_update(point.iteration - 1).values()):
+        return  # the previous update is zero, and so is every direction that follows it
+    epsilon = epsilon or point.run.resolved()["method"].get("epsilon", 1e-2)
+    for name, weights, project in (("ZOPrO", WEIGHTS, True), ("ZOPrO, no projection", WEIGHTS, False),
+                                   ("previous update alone", (1.0,), False)):
+        for weight in weights:
+            settings = hp.ZOPrO(lr=0.0, epsilon=epsilon, decay="constant", initial_weight=weight, project=project)
+            estimator = ZOPrO(point.parameters, settings, point.run.seed, point.micro_batch)
+            estimator.begin_iteration(point.iteration, point)
+            yield name, weight, drawn(estimator), 2.0
+
+
+def measure(point: Point, draw: Callable[[int], Tensors], draws: int, forwards: float, step: float) -> dict[str, Any]:
+    """The figures of one candidate."""
+    true, size = point.true, norm(point.true)
+    cosines, own, along, squares = [], [], [], []
+    for number in range(draws):
+        estimate = draw(number)
+        length, gradient = norm(estimate), point.own[number % SMALL]
+        along.append(inner(estimate, true))
+        squares.append(length * length)
+        cosines.append(along[-1] / (length * size or math.inf))
+        own.append(inner(estimate, gradient) / (length * norm(gradient) or math.inf))
+    gain = mean(along)
+    return {"draws": draws, "cosine": mean(cosines), "cosine_sd": stdev(cosines), "own_cosine": mean(own),
+            "right_sign": sum(value > 0 for value in own) / draws,
+            "variance": size**2 * mean(squares) / gain**2 - 1 if gain > 0 else None, "forwards": forwards,
+            "decrease": step * size * mean(cosines) / forwards}
+
+
+def diagnose(run: Run, prepared: Prepared, store: RunStore, settings: Settings,
+             report: Callable[[str], None]) -> list[dict[str, Any]]:
+    """Every candidate at every iteration of a finished run that has a previous update; one row each."""
+    rows = []
+    for iteration in range(1, run.config.loop.iterations):
+        report(f"{run.name}: after iteration {iteration}")
+        point = Point(run, prepared, store, iteration, settings)
+        step = point.step_length()
+        place = {"task": run.task, "method": run.method, "seed": run.seed, "iteration": iteration,
+                 "parameters": sum(p.numel() for p in point.parameters.values()),
+                 "gradient_norm": norm(point.true), "previous_norm": norm(point.policy_update(iteration - 1)),
+                 "step": step}
+        for name, weight, draw, forwards in candidates(point):
+            draws = SMALL if name == "backpropagation" else settings.draws
+            figures = measure(point, draw, draws, forwards, step)
+            rows.append({**place, **asdict(Direction(name, weight, **figures))})
+    return rows
+
+
+def write_diagnosis(runs: list[tuple[Run, RunStore]], out: Path, cache: Path, data: str | None, settings: Settings,
+                    titles: Mapping[str, str], report: Callable[[str], None]) -> list[Path]:
+    """Diagnose ``runs`` and write table and plot into ``out``; return the paths."""
+    import pandas as pd
+
+    from benchmark.grid.finished import prepared_for
+    from benchmark.reporting.pages import directions
+
+    rows: list[dict[str, Any]] = []
+    for run, store in runs:
+        rows += diagnose(run, prepared_for(run, cache, data), store, settings, report)
+    if not rows:
+        raise ConfigError("diagnose: the runs have one iteration only, so there is no previous update to look at.")
+    written = directions.write(pd.DataFrame(rows), out, titles)
+    report((out / "directions.md").read_text(encoding="utf-8"))
+    return written

@@ -1,0 +1,147 @@
+"""The command line as a user meets it: every wrong request gets an answer that helps."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from benchmark.cli import main, parser
+from benchmark.commands.options import names, seed_list
+from benchmark.commands.run import configure
+from benchmark.core.errors import ConfigError
+
+ROOT = Path(__file__).parents[3]
+QUICK = ["--profile", "smoke", "--task", "wmt20_mlqe", "--device", "cpu", "--set", "sft.steps=4", "--set",
+         "reward_model.steps=4", "--set", "train_rows=150", "--set", "heldout_rows=40", "--budget", "updates=2",
+         "--set", "validation_prompts=4", "--set", "test_prompts=4", "--set", "max_new_tokens=6"]
+
+
+def start(*arguments, **options):
+    return subprocess.Popen([sys.executable, "-m", "benchmark", *map(str, arguments)], cwd=ROOT, text=True,
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
+
+
+@pytest.mark.parametrize(("arguments", "words"), [
+    (["run"], ["--all", "--task NAME"]),
+    (["run", "--method", "zoppro"], ["unknown method 'zoppro'", "Did you mean zopro"]),
+    (["run", "--task", "summarise"], ["unknown task", "summarize_from_feedback"]),
+    (["run", "--all", "--budget", "updates=0"], ["--budget updates=0", "above 0"]),
+    (["run", "--all", "--budget", "tokens=5"], ["forward_tokens, seconds"]),
+    (["run", "--all", "--seeds", "1-"], ["--seeds 1-", "range such as 0-4"]),
+    (["run", "--all", "--profile", "huge"], ["unknown profile", "tiny"]),
+    (["run", "--all", "--data", "/no/such/folder"], ["/no/such/folder", "does not exist", "--data FOLDER"]),
+    (["run", "--all", "--model", "no-owner/no-model"], ["no-owner/no-model", "--model FOLDER", "tiny built-in"]),
+    (["run", "--all", "--device", "cuda:9"], ["--device cuda:9", "Try --device cpu"]),
+    (["run", "--all", "--set", "loop.itertions=3"], ["Did you mean iterations"]),
+    (["run", "--all", "--method", "rloo", "--set", "rloo.k=3"], ["not a multiple of k = 3"]),
+    (["run", "--all", "--workers", "-1"], ["at least 0"]),
+    (["report", "/no/such/folder"], ["no such folder", "--out"]),
+])
+def test_a_wrong_request_is_answered_with_place_and_remedy(arguments, words, capsys, tmp_path):
+    if arguments[0] == "run":
+        arguments = [*arguments, "--out", str(tmp_path / "out"), "--cache", str(tmp_path / "cache")]
+    assert main(arguments) == 2
+    answer = capsys.readouterr().err
+    assert answer.startswith("error: ") and all(word in answer for word in words), answer
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert main(["run", *QUICK, "--method", "rloo", "--out", str(tmp_path / "file" / "out"),
+                 "--cache", str(tmp_path / "c")]) == 2
+    assert "cannot be written" in capsys.readouterr().err
+
+
+def test_an_option_stands_above_a_profiles_override_of_a_task(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text("[tasks.hh_rlhf.budget]\nlimit = 7\n")
+    options = parser().parse_args(["run", "--all", "--profile", str(path), "--budget", "updates=3"])
+    budget = configure(options, []).for_task("hh_rlhf").budget
+    assert (budget.kind, budget.limit) == ("updates", 3)
+
+
+def test_names_and_seeds():
+    assert names(["b,a", "a"], ["a", "b", "c"], "thing") == ["a", "b"]
+    assert names(None, ["a", "b"], "thing") == ["a", "b"]
+    assert seed_list(["0-2,7", "1"]) == [0, 1, 2, 7]
+    with pytest.raises(ConfigError):
+        seed_list(["x"])
+
+
+def test_list_names_everything_without_importing_torch():
+    code = ("import sys; from benchmark.cli import main; main(['list']); "
+            "print(sorted({'torch', 'transformers', 'pandas', 'datasets'} & set(sys.modules)))")
+    output = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for word in ("hh_rlhf", "online-dpo", "paper", "loop.iterations", "V zopro.py"):
+        assert word in output
+    assert output.splitlines()[-1] == "[]"
+
+
+def test_a_dry_run_prints_the_runs_and_an_estimate_and_writes_nothing(tmp_path, capsys):
+    assert main(["run", *QUICK, "--seeds", "0-1", "--dry-run", "--out", str(tmp_path / "out"),
+                 "--cache", str(tmp_path / "cache")]) == 0
+    output = capsys.readouterr().out
+    assert output.count("wmt20_mlqe__") == 14 and "2 updates" in output and "estimate" in output
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_grid_runs_reports_and_is_skipped_when_repeated(tmp_path):
+    arguments = ["run", *QUICK, "--method", "rloo,dpo", "--out", tmp_path / "out", "--cache", tmp_path / "cache"]
+    first = start(*arguments)
+    output, errors = first.communicate(timeout=200)
+    assert first.returncode == 0, errors
+    assert "table_wmt20_mlqe.md" in output and "reward_vs_time_wmt20_mlqe.png" in output
+    runs = sorted(p for p in (tmp_path / "out").iterdir() if "__" in p.name)
+    assert [p.name.split("__")[1] for p in runs] == ["dpo", "rloo"]
+    stamp = [(p / "summary.json").stat().st_mtime_ns for p in runs]
+    for path in runs:
+        for name in ("config.json", "environment.json", "curve.jsonl", "summary.json"):
+            text = (path / name).read_text()
+            assert str(tmp_path) not in text and str(ROOT) not in text and os.uname().nodename not in text
+        environment = json.loads((path / "environment.json").read_text())
+        assert environment["data"]["rows"]["used"] > 0 and environment["packages"]["torch"]
+    again = start(*arguments)
+    output, _ = again.communicate(timeout=200)
+    assert again.returncode == 0 and "2 of 2 runs are finished already" in output
+    assert stamp == [(p / "summary.json").stat().st_mtime_ns for p in runs]
+
+
+def test_a_failing_run_is_recorded_and_named_and_the_others_go_on(tmp_path):
+    """No move in the warm start leaves ZOPrO nothing to perturb along: a failure of one method only."""
+    process = start("run", *QUICK, "--method", "rloo,zopro", "--set", "warm_start_lr=0", "--out", tmp_path / "out",
+                    "--cache", tmp_path / "cache")
+    output, errors = process.communicate(timeout=200)
+    assert process.returncode == 1
+    assert "FAILED wmt20_mlqe zopro s0" in errors and "Raise zopro.warm_start_lr" in errors
+    done = {p.parent.name.split("__")[1] for p in (tmp_path / "out").glob("*/summary.json")}
+    failed = {p.parent.name.split("__")[1] for p in (tmp_path / "out").glob("*/error.json")}
+    assert (done, failed) == ({"rloo"}, {"zopro"})
+    assert "1 runs reported, 1 left out" in output
+
+
+def heed_sigint():
+    """A script that starts the tests in the background has its children ignore SIGINT; this one must not."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs POSIX signals")
+def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(tmp_path):
+    arguments = ["run", *QUICK, "--method", "dpo,rloo", "--workers", "1", "--out", tmp_path / "out",
+                 "--cache", tmp_path / "cache"]
+    process = start(*arguments, start_new_session=True, preexec_fn=heed_sigint)
+    end = time.monotonic() + 200
+    while not list((tmp_path / "out").glob("*__rloo__*/summary.json")) and time.monotonic() < end:
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: the whole group
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130 and "kept" in errors, errors
+    again = start(*arguments)
+    output, errors = again.communicate(timeout=200)
+    assert again.returncode == 0 and "1 of 2 runs are finished already" in output, errors

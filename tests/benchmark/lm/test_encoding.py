@@ -1,0 +1,80 @@
+"""Prompts, completions, truncation, padding."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from benchmark.lm.encoder import Encoder
+from benchmark.lm.sequences import Sequences, join
+
+
+@pytest.fixture
+def encoder(prepared):
+    return prepared.encoder
+
+
+def test_a_sequence_is_bos_body_cue_completion_eos(encoder):
+    ids = encoder.prompt("English: the dog") + encoder.completion("der Hund")
+    tokenizer = encoder.tokenizer
+    assert tokenizer.decode(ids) == "<bos>English: the dog\nGerman: der Hund<eos>"
+    assert (ids[0], ids[-1]) == (tokenizer.bos_token_id, tokenizer.eos_token_id)
+    assert encoder.eos != encoder.pad
+
+
+def test_special_tokens_in_data_are_text(encoder):
+    ids = encoder.completion("<eos> <pad>")
+    assert encoder.eos not in ids[:-1] and encoder.pad not in ids
+
+
+@pytest.mark.parametrize(("side", "kept"), [("keep_start", "a"), ("keep_end", "z")])
+def test_truncation_keeps_the_named_side_and_the_cue(encoder, side, kept):
+    decoding = replace(encoder.decoding, max_prompt_tokens=12)
+    short = Encoder(encoder.tokenizer, "\nGerman:", side, decoding)
+    body = "a " * 50 + "z " * 50
+    ids = short.prompt(body)
+    text = encoder.tokenizer.decode(ids)
+    assert len(ids) == 12 and not short.fits(body)
+    assert text.endswith("\nGerman:") and kept in text.removeprefix("<bos>").removesuffix("\nGerman:")
+
+
+def test_a_cut_completion_has_no_eos(encoder):
+    ids = encoder.completion("sehr " * 100)
+    assert len(ids) == encoder.decoding.max_new_tokens and encoder.eos not in ids
+
+
+def test_padding_is_left_for_prompts_and_right_for_completions(encoder):
+    sequences = encoder.pad_rows([[5, 6], [7]], [[8], [9, 10]], "cpu")
+    assert sequences.ids.tolist() == [[5, 6, 8, encoder.pad], [encoder.pad, 7, 9, 10]]
+    assert sequences.mask.tolist() == [[1, 1, 1, 0], [0, 1, 1, 1]]
+    assert sequences.completion_ids.tolist() == [[8, encoder.pad], [9, 10]]
+
+
+def test_select_removes_common_padding_and_join_restores_the_layout(encoder):
+    sequences = encoder.pad_rows([[5, 6, 7], [8], [9]], [[1, 2, 3], [4], []], "cpu")
+    part = sequences.select(slice(1, 3))
+    assert part.ids.shape == (2, 2) and part.prompt_length == 1
+    whole = join([sequences.select(slice(0, 1)), part], encoder.pad)
+    assert torch.equal(whole.ids, sequences.ids) and torch.equal(whole.mask, sequences.mask)
+
+
+def test_an_empty_completion_keeps_one_column():
+    sequences = Sequences(torch.tensor([[3, 0]]), torch.tensor([[1, 0]]), 1)
+    assert sequences.select(slice(0, 1)).completion_ids.shape == (1, 1)
+
+
+def test_a_padded_batch_is_cut_by_length_and_an_even_one_is_left_whole():
+    mask = torch.ones(8, 12, dtype=torch.long)
+    even = Sequences(torch.arange(96).view(8, 12), mask, 10)
+    ((rows, part),) = even.cut(8)
+    assert part is even and rows.tolist() == list(range(8))
+    assert [rows.tolist() for rows, _ in even.cut(5)] == [[0, 1, 2, 3, 4], [5, 6, 7]]
+    lengths = [2, 10, 3, 10, 2, 10, 3, 10]  # of the prompts: 30 of 96 entries are padding
+    for row, length in enumerate(lengths):
+        mask[row, : 10 - length] = 0
+    parts = Sequences(even.ids, mask, 10).cut(8)
+    assert [rows.tolist() for rows, _ in parts] == [[0, 4], [2, 6], [1, 3], [5, 7]]  # equal lengths stay in order
+    assert [part.prompt_length for _, part in parts] == [2, 3, 10, 10]
+    assert parts[0][1].ids.tolist() == [[8, 9, 10, 11], [56, 57, 58, 59]]

@@ -1,0 +1,97 @@
+"""The committed reference results: their tables are what the report makes of their run directories, to the byte;
+and the committed search is what its own trials say."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from baselines.registry import METHODS, get_method, method_groups
+from benchmark.core.naming import load
+from benchmark.plan.resolve import load_profile
+from benchmark.reporting import report
+from benchmark.reporting.read.reader import read
+from benchmark.studies.tuning import outcome
+from tasks import TASKS
+
+ROOT = Path(__file__).parents[3]
+FOLDERS = ROOT / "results" / "reference"
+REFERENCE = FOLDERS / "tiny"
+TUNED = ROOT / "benchmark" / "plan" / "profiles" / "tuned" / "tiny.toml"
+TITLES = {name: load(target).title for name, target in TASKS.items()}
+
+
+@pytest.fixture(scope="module")
+def runs():
+    return read(REFERENCE).runs
+
+
+@pytest.mark.parametrize("name", ["tiny", "tiny_ablation"])
+def test_tables_and_page_are_reproduced(name, tmp_path, monkeypatch):
+    """To update a committed report after a wanted change: ``python -m benchmark report results/reference/NAME``.
+
+    Figures are named but not drawn, which takes most of the time of a report; their bytes change with fonts.
+    """
+    def name_only(figure, stem):
+        paths = [stem.with_name(stem.name + suffix) for suffix in (".png", ".svg")]
+        for path in paths:
+            path.touch()
+        return paths
+
+    monkeypatch.setattr("benchmark.reporting.plots.write.save", name_only)
+    shutil.copytree(FOLDERS / name, tmp_path / name, ignore=shutil.ignore_patterns("report", "diagnose"))
+    report(tmp_path / name, method_order=list(METHODS), task_titles=TITLES)
+    rebuilt, kept = tmp_path / name / "report", FOLDERS / name / "report"
+    names = {p.name for p in rebuilt.iterdir()}
+    assert names == {p.name for p in kept.iterdir()}
+    for file in sorted(file for file in names if Path(file).suffix in (".csv", ".md", ".tex")):
+        assert (rebuilt / file).read_text() == (kept / file).read_text(), file
+
+
+def test_the_grid_is_whole_and_all_start_at_the_same_point(runs):
+    methods = {*method_groups()["main"], *method_groups()["ablation"]}
+    assert Counter((r.task, r.method, r.seed) for r in runs) == Counter(
+        (task, method, seed) for task in TASKS for method in methods for seed in range(5))
+    for task in TASKS:
+        for seed in range(5):
+            assert len({str(r.summary["initial"]) for r in runs if (r.task, r.seed) == (task, seed)}) == 1, (task, seed)
+
+
+def test_all_come_from_one_clean_commit_and_none_was_interrupted(runs):
+    assert len({r.environment["commit"] for r in runs}) == 1 and not any(r.environment["dirty"] for r in runs)
+    assert [r.summary["resumed"]["count"] for r in runs] == [0] * len(runs)
+
+
+def test_a_policy_without_updates_stays_where_it_is(runs):
+    still = [r.summary["reward_increase"] for r in runs if r.method == "no-update"]
+    assert still == [0.0] * len(TASKS) * 5
+
+
+@pytest.mark.parametrize("method", ["rloo", "ppo"])
+def test_first_order_methods_raise_the_test_reward_on_every_task(runs, method):
+    increases = [r.summary["reward_increase"] for r in runs if r.method == method]
+    assert increases and min(increases) > 0
+
+
+def test_reward_models_rank_held_out_pairs(runs):
+    assert min(r.environment["preparation"]["reward_accuracy"] for r in runs) >= 0.8
+
+
+def test_the_search_is_what_its_trials_say(tmp_path):
+    search = outcome.read(TUNED)
+    assert Counter(trial.method for trial in search.results) == dict.fromkeys(method_groups()["main"], 8)
+    for path in outcome.write(tmp_path / TUNED.name, search):
+        assert path.read_text() == (TUNED.parent / path.name).read_text()
+    for trial in search.results:
+        assert trial.trial or trial.values == get_method(trial.method).resolved({})
+
+
+def test_the_profile_uses_the_search(runs):
+    search, profile = outcome.read(TUNED), load_profile("tiny")
+    for method, trial in search.chosen.items():
+        assert get_method(method).resolved(profile.methods) == trial.values
+    for run in runs:
+        assert run.config["evaluation"]["reference_increase"] == pytest.approx(search.levels[run.task], rel=1e-5)
