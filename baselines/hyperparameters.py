@@ -2,14 +2,16 @@
 
 Sources: V = the released ZOPrO code (alessioGalatolo/VisZOPrO @ f7c3401), F = the TRL fork it pins
 (alessioGalatolo/trl @ ca1dd277), TF = transformers 4.47.1, M = princeton-nlp/MeZO @ 552cb1b, R = the reference DPO
-implementation (eric-mitchell/direct-preference-optimization @ f8b8c0f). A profile may override a default; what a run
-used is in its ``config.json``.
+implementation (eric-mitchell/direct-preference-optimization @ f8b8c0f), Z = ZO-Bench/ZO-LLM. A profile may override a
+default; what a run used is in its ``config.json``.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
+
+from benchmark.core.fields import option
 
 LOSSES = ("sigmoid", "cdpo", "robust", "hinge", "ipo", "ipo_mean", "exo_pair", "nca_pair", "sppo_hard", "apo_zero",
           "apo_down", "discopop")
@@ -18,7 +20,7 @@ SCHEDULES = ("constant", "linear", "linear_iteration")
 
 def published(default: Any, help: str, source: str, choices: tuple = (), minimum: float | None = None) -> Any:
     """A hyperparameter with its published value."""
-    return field(default=default, metadata={"help": help, "source": source, "choices": choices, "minimum": minimum})
+    return option(default, help, choices, minimum, source)
 
 
 @dataclass(frozen=True)
@@ -61,31 +63,62 @@ class DPO:
 
 
 @dataclass(frozen=True)
+class Reward:
+    k: int = published(2, "completions per prompt", "as rloo_k, F rloo_config.py:55-59", minimum=1)
+    kl_coef: float = published(0.05, "weight of the KL to the reference policy inside the reward",
+                               "F rloo_config.py:55-59", minimum=0)
+
+
+@dataclass(frozen=True)
 class Backpropagation:
-    lr: float = published(5e-5, "AdamW learning rate", "V trainers.py:204-220, common to all its trainers", minimum=0)
-    schedule: str = published("linear_iteration", "learning rate over the run, or over each iteration",
-                              "TF training_args.py: linear to 0 in every trainer, one trainer an iteration", SCHEDULES)
-    weight_decay: float = published(0.0, "decoupled weight decay", "TF training_args.py:896", minimum=0)
     max_grad_norm: float = published(1.0, "gradient norm clip, 0 = none", "TF training_args.py:900; none in F's own "
                                      "training loops, which are RLOO's and PPO's", minimum=0)
 
 
 @dataclass(frozen=True)
-class SPSA:
+class WarmStart:
+    warm_start_lr: float = published(5e-5, "AdamW learning rate of the first iteration (backpropagation)",
+                                     "V trainers.py:204-220", minimum=0)
+    warm_start_max_grad_norm: float = published(0.0, "gradient norm clip of the first iteration, 0 = none",
+                                                "F rloo_trainer.py:332-531 has none", minimum=0)
+    warm_start_schedule: str = published("method", "its learning rate over the run, or over each iteration; method = "
+                                         "as the method's own", "V: one setting for all its trainers",
+                                         ("method", *SCHEDULES))
+
+
+@dataclass(frozen=True)
+class AdamW:
+    lr: float = published(5e-5, "learning rate", "V trainers.py:204-220, common to all its trainers", minimum=0)
+    schedule: str = published("linear_iteration", "learning rate over the run, or over each iteration",
+                              "TF training_args.py: linear to 0 in every trainer, one trainer an iteration", SCHEDULES)
+    weight_decay: float = published(0.0, "decoupled weight decay", "TF training_args.py:896", minimum=0)
+
+
+@dataclass(frozen=True)
+class SGD:
     lr: float = published(1e-4, "learning rate", "M README, LoRA search range 1e-4/5e-5", minimum=0)
-    epsilon: float = published(1e-2, "size of the perturbation", "M README, LoRA", minimum=1e-12)
     schedule: str = published("constant", "learning rate over the run, or over each iteration", "M mezo.sh", SCHEDULES)
     weight_decay: float = published(0.0, "decoupled weight decay", "M mezo.sh", minimum=0)
 
 
 @dataclass(frozen=True)
-class ZOPrO:
-    lr: float = published(1e-4, "learning rate of the zeroth-order updates", "V trainers.py:850-854", minimum=0)
-    epsilon: float = published(1e-5, "size of the perturbation, relative to the previous update's norm",
-                               "V trainers.py:850-854", minimum=1e-12)
-    schedule: str = published("linear_iteration", "learning rate over the run, or over each iteration",
-                              "TF training_args.py:907", SCHEDULES)
-    weight_decay: float = published(0.0, "decoupled weight decay", "TF training_args.py:896", minimum=0)
+class Momentum(SGD):
+    momentum: float = published(0.9, "share of the previous step that is kept", "Z zo-bench/trainer.py:321", minimum=0)
+
+
+@dataclass(frozen=True)
+class Muon(SGD):
+    momentum: float = published(0.95, "share of the previous step that is kept", "torch.optim.Muon", minimum=0)
+
+
+@dataclass(frozen=True)
+class TwoPoint:
+    epsilon: float = published(1e-2, "size of the perturbation", "M README, LoRA", minimum=1e-12)
+    samples: int = published(1, "directions an update, two readings each", "M mezo.sh: one", minimum=1)
+
+
+@dataclass(frozen=True)
+class Informed:
     decay: str = published("linear", "how the weight a of the previous update falls over an iteration",
                            "V trainers.py:722-726", ("linear", "exp", "constant"))
     initial_weight: float = published(0.999, "a at the start of an iteration", "V zopro.py:35-69", minimum=0)
@@ -95,7 +128,3 @@ class ZOPrO:
                               "V zopro.py:206-233")
     match_norm: bool = published(True, "scale the noise to the previous update's norm, per tensor",
                                  "V zopro.py:206-233")
-    warm_start_lr: float = published(5e-5, "AdamW learning rate of the first iteration (backpropagation)",
-                                     "V trainers.py:204-220", minimum=0)
-    warm_start_max_grad_norm: float = published(0.0, "gradient norm clip of the first iteration, 0 = none",
-                                                "F rloo_trainer.py:332-531 has none", minimum=0)

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import replace
 from statistics import median, stdev
 
 import torch
 
-from baselines.estimators.perturbation import Perturbed
+from baselines.contract import Problem
+from baselines.estimators.perturbation import moved
 from benchmark.core.errors import RunError
-from benchmark.core.seeding import generator, standard_normal
-from benchmark.lm.rollout import Batch
+from benchmark.core.seeding import standard_normal
 
 REPEATS = 4  # pairs of evaluations of the noise floor
 NEAR = 3e-4  # ‖n‖/‖θ‖ in them at most
@@ -45,8 +43,8 @@ class Arrival:
 
 
 @torch.no_grad()
-def noise_floor(parameters: dict[str, torch.nn.Parameter], sizes: dict[str, float],
-                loss: Callable[[Batch], torch.Tensor], batch: Batch, micro_batch: int, *seed: object) -> float:
+def noise_floor(parameters: dict[str, torch.nn.Parameter], sizes: dict[str, float], problem: Problem,
+                *seed: object) -> float:
     """How large |L₊ − L₋| becomes by noise alone, in 95 % of cases: rounding, and whatever else differs from one
     evaluation of a loss to the next.
 
@@ -58,8 +56,8 @@ def noise_floor(parameters: dict[str, torch.nn.Parameter], sizes: dict[str, floa
     Never below the spacing of float32 at the size of the loss's terms.
 
     Args:
-        sizes: ‖εz‖ of each tensor.
-        loss, batch, micro_batch: as an estimator's step has them.
+        sizes: ‖εz‖ of each tensor that is perturbed.
+        problem: what an estimator's step had.
         seed: names of the random stream.
 
     Raises:
@@ -71,21 +69,16 @@ def noise_floor(parameters: dict[str, torch.nn.Parameter], sizes: dict[str, floa
 
     def evaluate(repeat: int, sign: int) -> float:
         nonlocal terms
-        order = torch.randperm(len(batch.parts[0]), generator=generator("noise order", *seed, repeat, sign))
-        rows = order.to(batch.parts[0].ids.device)
-        shuffled = replace(batch, parts=tuple(part.select(rows, trim=False) for part in batch.parts),
-                           values={name: value[rows] for name, value in batch.values.items()})
 
-        def moved(name: str) -> torch.Tensor:
+        def at(name: str) -> torch.Tensor:
             theta = parameters[name].data
             unit = torch.finfo(theta.dtype).eps
             n = standard_normal(theta.float(), "noise", *seed, repeat, name)
             dither = standard_normal(theta.float(), "dither", *seed, repeat, sign, name).clamp(-1, 1)
-            return (theta * (1 + dither * unit) + n * (sign * scale * sizes[name] / n.norm())).to(theta.dtype)
+            return (theta * (1 + dither * unit) + n * (sign * scale * sizes.get(name, 0.0) / n.norm())).to(theta.dtype)
 
-        # Small parts, because the terms of a loss may cancel (advantages add up to zero): rounding acts on terms.
-        with Perturbed(parameters, {name: moved(name) for name in parameters}.__getitem__):
-            parts = [loss(part).item() for part in shuffled.split(max(1, min(micro_batch, len(order) // 8)))]
+        with moved(parameters, at):
+            parts = problem.terms("noise order", *seed, repeat, sign)
         terms = max(terms, sum(map(abs, parts)))
         return sum(parts)
 

@@ -1,8 +1,13 @@
-"""Forward passes at perturbed parameters that leave the parameters alone."""
+"""Forward passes at other parameters than the present ones, of which no bit is lost.
+
+Tensors are replaced for one pass (:class:`Perturbed`: one tensor at a time exists twice) or moved for many
+(:func:`moved`: all of them do, and no pass pays for it). Neither takes back by arithmetic what it added.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -37,3 +42,21 @@ class Perturbed(TorchFunctionMode):
         args = tuple(self._replaced(argument) for argument in args)
         kwargs = {key: self._replaced(argument) for key, argument in (kwargs or {}).items()}
         return func(*args, **kwargs)
+
+
+@contextlib.contextmanager
+def moved(parameters: dict[str, torch.nn.Parameter], value: Callable[[str], torch.Tensor]) -> Iterator[None]:
+    """Inside, ``parameters`` hold other tensors; after it those that they held before.
+
+    Args:
+        parameters: tensors by name.
+        value: name → tensor to hold inside, not the one that is held now changed in place.
+    """
+    before = {name: parameter.data for name, parameter in parameters.items()}
+    try:
+        for name, parameter in parameters.items():
+            parameter.data = value(name)
+        yield
+    finally:
+        for name, parameter in parameters.items():
+            parameter.data = before[name]

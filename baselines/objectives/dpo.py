@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from baselines import hyperparameters as hp
-from baselines.context import Context
+from baselines.contract import Context, Objective
 from baselines.objectives.preference_losses import preference_loss
 from benchmark.core.checkpoint import Saved
 from benchmark.core.seeding import ShuffledPasses
@@ -27,15 +27,14 @@ def pair_loss(policy: Policy, batch: Batch, settings: hp.DPO | hp.OnlineDPO) -> 
     return losses.sum() / batch.rows
 
 
-class DPO:
+class DPO(Objective):
     """Offline: shuffled passes over the training pairs. Reference log-probabilities are computed once per pair, when
     it first appears, and charged to the method."""
 
-    epochs = 1
+    rollout_passes = 1  # π₀'s
 
     def __init__(self, context: Context, settings: hp.DPO):
-        self.context, self.settings = context, settings
-        self.parameters: dict[str, torch.nn.Parameter] = {}
+        super().__init__(context, settings)
         self._reference: dict[int, tuple[float, float]] = {}
         self._order = ShuffledPasses(len(context.pairs), "pairs", context.seed)
 

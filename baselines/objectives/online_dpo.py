@@ -5,19 +5,15 @@ from __future__ import annotations
 import torch
 
 from baselines import hyperparameters as hp
-from baselines.context import Context
+from baselines.contract import Objective
 from baselines.objectives.dpo import pair_loss
-from benchmark.core.checkpoint import Saved
 from benchmark.lm.rollout import Batch
 
 
-class OnlineDPO:
+class OnlineDPO(Objective):
     """Two completions per prompt; the one with the higher reward is chosen (ties: the first)."""
 
-    def __init__(self, context: Context, settings: hp.OnlineDPO):
-        self.context, self.settings = context, settings
-        self.epochs = settings.epochs
-        self.parameters: dict[str, torch.nn.Parameter] = {}
+    settings: hp.OnlineDPO
 
     def collect(self) -> Batch:
         rollout = self.context.sampler.rollout(self.context.sequences, 2, reference_temperature=1.0)
@@ -30,12 +26,6 @@ class OnlineDPO:
             {"reference_chosen": reference[chosen], "reference_rejected": reference[rejected]},
             reward=rollout.rewards.mean().item(), margin=(rewards[:, 0] - rewards[:, 1]).abs().mean().item(),
         )
-
-    def state(self) -> Saved:
-        return {"sampler": self.context.sampler.state()}
-
-    def load_state(self, state: Saved) -> None:
-        self.context.sampler.load_state(state["sampler"])
 
     def loss(self, batch: Batch) -> torch.Tensor:
         return pair_loss(self.context.policy, batch, self.settings)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from baselines import hyperparameters as hp
-from baselines.context import Context
+from baselines.contract import Context, Objective
 from baselines.objectives.rloo import clipped
 from benchmark.core.checkpoint import Saved
 from benchmark.lm.reward import RewardModel
@@ -39,15 +39,16 @@ def whiten(values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     return (values - mean) * (variance + 1e-8).rsqrt() * mask
 
 
-class PPO:
+class PPO(Objective):
     """Token-level PPO; the critic is a model of its own that starts from the reward model r₀ and is trained.
 
     (The released code uses the frozen reward model itself as critic, so that its value loss has no gradient.)
     """
 
+    rollout_passes, reading_passes = 4, 2  # those of the critic too
+
     def __init__(self, context: Context, settings: hp.PPO):
-        self.context, self.settings = context, settings
-        self.epochs = settings.epochs
+        super().__init__(context, settings)
         self.critic: RewardModel = context.new_critic()
         self.parameters = {f"critic.{name}": p for name, p in self.critic.parameters.items()}
 
@@ -74,10 +75,10 @@ class PPO:
         )
 
     def state(self) -> Saved:
-        return {"sampler": self.context.sampler.state(), "critic": self.critic.saved()}
+        return {**super().state(), "critic": self.critic.saved()}
 
     def load_state(self, state: Saved) -> None:
-        self.context.sampler.load_state(state["sampler"])
+        super().load_state(state)
         self.critic.restore(state["critic"])
 
     def loss(self, batch: Batch) -> torch.Tensor:

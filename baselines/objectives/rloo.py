@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from baselines import hyperparameters as hp
-from baselines.context import Context
+from baselines.contract import Objective
 from benchmark.core.checkpoint import Saved
 from benchmark.core.seeding import generator
 from benchmark.lm.rollout import Batch
@@ -23,13 +23,10 @@ def clipped(advantages: torch.Tensor, ratio: torch.Tensor, clip: float) -> torch
     return torch.maximum(-advantages * ratio, -advantages * ratio.clamp(1 - clip, 1 + clip))
 
 
-class RLOO:
+class RLOO(Objective):
     """The KL to π₀ is part of the reward (k1 estimate); the ratio is that of whole sequences."""
 
-    def __init__(self, context: Context, settings: hp.RLOO):
-        self.context, self.settings = context, settings
-        self.epochs = settings.epochs
-        self.parameters: dict[str, torch.nn.Parameter] = {}
+    settings: hp.RLOO
 
     def collect(self) -> Batch:
         rollout = self.context.sampler.rollout(self.context.sequences, self.settings.k)
@@ -40,12 +37,6 @@ class RLOO:
             {"advantages": self.advantages(rewards), "old": rollout.logprobs.sum(1)},
             reward=rollout.rewards.mean().item(), kl=kl.mean().item(),
         )
-
-    def state(self) -> Saved:
-        return {"sampler": self.context.sampler.state()}
-
-    def load_state(self, state: Saved) -> None:
-        self.context.sampler.load_state(state["sampler"])
 
     def advantages(self, rewards: torch.Tensor) -> torch.Tensor:
         """Of the completions (B,), from their rewards (B,)."""

@@ -23,13 +23,13 @@ def command_list(options: argparse.Namespace) -> int:
     print("tasks")
     for name, target in TASKS.items():
         print(f"  {name:26} {load(target).title}")
-    print("\nmethods (objective × estimator)")
+    print("\nmethods (objective × estimator × rule)")
     for name, method in METHODS.items():
         if method.group == "main":
-            print(f"  {name:12} {method.objective + ' × ' + method.estimator:28} {method.summary}")
+            print(f"  {name:12} {method.title:44} {method.summary}")
             values = method.resolved({})
             for key, spec in method.fields().items():
-                print(f"      {key + ' = ' + str(values[key]):32} {spec.metadata['help']} [{spec.metadata['source']}]")
+                print(f"      {key + ' = ' + str(values[key]):32} {spec.metadata['help']} [{method.source(key)}]")
     print("\ncontrols (--method ablation); each takes all else from the method it is based on")
     for name, method in METHODS.items():
         if method.group == "ablation":

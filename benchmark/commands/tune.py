@@ -26,8 +26,8 @@ def register(commands: argparse._SubParsersAction) -> None:
     tune.add_argument("--all", action="store_true", help="every main method on every task (narrowed by the options "
                       "below)")
     tune.add_argument("--task", action="append", metavar="NAME", help="a task; repeat, or separate by commas")
-    tune.add_argument("--method", action="append", metavar="NAME", help="a main method; repeat, or separate by commas "
-                      "(default: all of them)")
+    tune.add_argument("--method", action="append", metavar="NAME", help="a method or group; repeat, or separate by "
+                      "commas (default main)")
     tune.add_argument("--trials", type=int, default=8, metavar="N", help="trials of each method, the published "
                       "setting included (default 8)")
     tune.add_argument("--seed", "--seeds", action="append", metavar="N", dest="seeds",
@@ -54,8 +54,7 @@ def register(commands: argparse._SubParsersAction) -> None:
 def command_tune(options: argparse.Namespace) -> int:
     if not (options.all or options.task or options.method):
         raise ConfigError("tune: say what to search: --all, or --task NAME and/or --method NAME (see `list`).")
-    main = method_groups()["main"]
-    methods = names(options.method, main, "main method", {"main": main})
+    methods = names(options.method or ["main"], list(METHODS), "method", method_groups())
     tasks, seeds = names(options.task, list(TASKS), "task"), seed_list(options.seeds or ["100"])
     search = make_search(options, methods, tasks, seeds)
     profile = search.config.profile
@@ -79,7 +78,7 @@ def command_tune(options: argparse.Namespace) -> int:
                             tuple(search.results(out / "runs")))
     existing = outcome.read(path)  # again: another search may have ended in the meantime
     outcome.check_beside(existing, search.settings(), methods, path)
-    found = outcome.merge(existing, found, main)
+    found = outcome.merge(existing, found, list(METHODS))
     written = outcome.write(path, found)
     written += write_report(found, out / "report", {task: load(TASKS[task]).title for task in found.settings["tasks"]})
     print(summary(found))

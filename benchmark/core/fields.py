@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import typing
-from dataclasses import field, replace
+from dataclasses import Field, field, replace
 from typing import Any
 
 from benchmark.core.errors import ConfigError
@@ -43,15 +43,28 @@ def coerce(kind: type, name: str, value: Any, metadata: Any, origin: str) -> Any
 
 def fill(cls: type, current: Any, values: dict[str, Any], origin: str, prefix: str) -> Any:
     """Return the dataclass ``current`` of type ``cls`` with ``values`` checked and put in."""
-    hints = typing.get_type_hints(cls)
-    fields = {f.name: f for f in dataclasses.fields(cls)}
-    checked = {}
-    for key, value in values.items():
-        check_name(key, fields, f"key of {prefix} in {origin}")
-        checked[key] = coerce(hints[key], f"{prefix}.{key}", value, fields[key].metadata, origin)
-    return replace(current, **checked)
+    return replace(current, **checked(fields_of(cls), values, origin, prefix, "key"))
 
 
-def option(default: Any, help: str, choices: tuple = (), minimum: float | None = None) -> Any:
-    """A configuration field with its help line and what values it takes."""
-    return field(default=default, metadata={"help": help, "choices": choices, "minimum": minimum})
+def fields_of(*classes: type) -> dict[str, Field]:
+    """Every field of the dataclasses by name, with its type resolved."""
+    found = {}
+    for cls in classes:
+        hints = typing.get_type_hints(cls)
+        for spec in dataclasses.fields(cls):
+            spec.type = hints[spec.name]
+            found[spec.name] = spec
+    return found
+
+
+def checked(fields: dict[str, Field], values: dict[str, Any], origin: str, prefix: str, what: str) -> dict[str, Any]:
+    """``values`` with names and types checked; ConfigError names the key, its owner ``prefix`` and what it takes."""
+    for key in values:
+        check_name(key, fields, f"{what} of {prefix} in {origin}")
+    return {key: coerce(fields[key].type, f"{prefix}.{key}", value, fields[key].metadata, origin)
+            for key, value in values.items()}
+
+
+def option(default: Any, help: str, choices: tuple = (), minimum: float | None = None, source: str = "") -> Any:
+    """A field of settings with its help line, what values it takes, and where its default comes from."""
+    return field(default=default, metadata={"help": help, "choices": choices, "minimum": minimum, "source": source})

@@ -8,7 +8,7 @@ from functools import cached_property
 
 import torch
 
-from benchmark.core.seeding import ShuffledPasses
+from benchmark.core.seeding import ShuffledPasses, generator
 from benchmark.lm.encoder import Encoder
 from benchmark.lm.policy import Policy
 from benchmark.lm.reward import RewardModel
@@ -73,14 +73,28 @@ class Sampler:
         self._calls = state["calls"]
 
     def rollout(self, sequences: int, k: int, reference_temperature: float | None = None) -> Rollout:
-        """Sample ``sequences // k`` prompts × k completions, score them and compare them with π₀.
+        """Sample ``sequences // k`` new prompts × k completions; see :meth:`at`."""
+        batch = self.prompts_for(sequences, k)
+        return self.at(batch.prompts, batch.seed, k, reference_temperature)
+
+    def prompts_for(self, sequences: int, k: int) -> Prompts:
+        """The next ``sequences // k`` prompts, with a random stream of their own."""
+        _, prompts = self.prompts.take(max(1, sequences // k))
+        self._calls += 1
+        return Prompts(prompts, (*self._seed, self._calls - 1), k)
+
+    def at(self, prompts: list[list[int]], seed: tuple[object, ...], k: int,
+           reference_temperature: float | None = None) -> Rollout:
+        """Sample k completions a prompt at the present parameters, score them and compare them with π₀.
+
+        The same prompts and seed give the same draws at any parameters (common random numbers).
 
         Args:
+            prompts: token ids.
+            seed: names of the random stream.
             reference_temperature: temperature of ``reference``; None = the decoding temperature.
         """
-        _, prompts = self.prompts.take(max(1, sequences // k))
-        sampled, logprobs = self.policy.generate(prompts, self.temperature, *self._seed, self._calls, copies=k)
-        self._calls += 1
+        sampled, logprobs = self.policy.generate(prompts, self.temperature, *seed, copies=k)
         with self.policy.reference():
             reference = self.policy.logprobs_chunked(sampled, reference_temperature or self.temperature)
         rewards = self.reward.score_chunked(sampled)
@@ -89,8 +103,33 @@ class Sampler:
 
 
 @dataclass(frozen=True)
+class Prompts:
+    """A batch whose completions are sampled when its loss is read; never split, so that its draws stay as they are.
+
+    Attributes:
+        prompts: token ids. seed: names of the random stream. k: completions per prompt.
+        info: figures for the log.
+    """
+
+    prompts: list[list[int]]
+    seed: tuple[object, ...]
+    k: int
+    info: dict[str, float] = field(default_factory=dict)
+
+    def split(self, size: int) -> Iterator[Prompts]:
+        yield self
+
+    def shuffled(self, *seed: object) -> Prompts:
+        """Itself: other places would have other draws."""
+        return self
+
+    def __len__(self) -> int:
+        return len(self.prompts) * self.k
+
+
+@dataclass(frozen=True)
 class Batch:
-    """What one update learns from. Objectives make it and read it; estimators only split it.
+    """What one update learns from. Objectives make it and read it.
 
     Attributes:
         parts: one :class:`Sequences` of B rows (completions), or two (chosen and rejected).
@@ -117,9 +156,21 @@ class Batch:
 
     def split(self, size: int) -> Iterator[Batch]:
         """Micro-batches of at most ``size`` rows."""
-        if len(self.parts[0]) <= size:
+        if len(self) <= size:
             yield self
             return
-        for rows in chunks(len(self.parts[0]), size):
+        for rows in chunks(len(self), size):
             yield replace(self, parts=tuple(p.select(rows, trim=False) for p in self.parts),
                           values={name: value[rows] for name, value in self.values.items()})
+
+    def shuffled(self, *seed: object) -> Batch:
+        """The same rows in an order drawn from the stream ``seed``."""
+        order = torch.randperm(len(self), generator=generator(*seed)).to(self.parts[0].ids.device)
+        return replace(self, parts=tuple(part.select(order, trim=False) for part in self.parts),
+                       values={name: value[order] for name, value in self.values.items()})
+
+    def __len__(self) -> int:
+        return len(self.parts[0])
+
+
+AnyBatch = Batch | Prompts

@@ -2,7 +2,7 @@
 
 At points along a finished run the models of that moment are loaded, the gradient of the run's objective is
 back-propagated on many rollouts, and every candidate estimator takes its direction from rollouts of its own. Each
-candidate is the suite's estimator itself, asked for a step with learning rate zero.
+candidate is the suite's estimator itself, asked what its readings say.
 """
 
 from __future__ import annotations
@@ -16,16 +16,17 @@ from typing import Any
 
 import torch
 
-from baselines import hyperparameters as hp
-from baselines.context import Objective, Progress
-from baselines.estimators.spsa import SPSA
-from baselines.estimators.zopro import TINY, ZOPrO
+from baselines.contract import Objective, Progress
+from baselines.estimators.directions.informed import TINY
+from baselines.registry import get_method
 from benchmark.core.errors import ConfigError
+from benchmark.core.meter import Meter
 from benchmark.lm.adapted import Tensors
 from benchmark.lm.rollout import Batch
 from benchmark.plan.run import Run
-from benchmark.run.loop import Execution
+from benchmark.run.participants import Participants
 from benchmark.run.prepared import Prepared
+from benchmark.run.problem import BatchProblem
 from benchmark.run.store import RunStore
 
 WEIGHTS = (0.0, 0.25, 0.5, 0.75, 0.9, 0.999)  # values of a, the weight of the previous update
@@ -35,16 +36,20 @@ START = Progress(0.0, 0.0)
 
 @dataclass(frozen=True)
 class Settings:
-    """How much is measured at each point: draws of z a candidate, rollouts that make the true gradient, and the ε of
-    all candidates (0 = each at the run's own)."""
+    """What is measured at each point: draws of z a candidate, rollouts that make the true gradient, the ε of all
+    candidates (0 = each at its own), and zeroth-order methods whose directions are measured beside ZOPrO's."""
 
     draws: int = 8
     rollouts: int = 16
     epsilon: float = 0.0
+    candidates: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.draws < 2 or self.rollouts < 1 or self.epsilon < 0:
             raise ConfigError("diagnose: --draws takes 2 or more, --epsilon 0 or more.")
+        if first := [name for name in self.candidates if not get_method(name).zeroth_order]:
+            raise ConfigError(f"diagnose: {first[0]} takes no direction from readings of its loss. Name zeroth-order "
+                              f"methods as candidates.")
 
 
 @dataclass(frozen=True)
@@ -97,15 +102,13 @@ class Point:
         if not folder.is_dir():
             raise ConfigError(f"{store.folder}: no adapters (execution.keep=curves, or removed). Run it again into "
                               f"another folder with execution.keep=all.")
-        self.execution = Execution(run, prepared, store, lambda state: None)
-        self.execution.policy.load_state(load_file(folder / "policy.safetensors"))
-        self.execution.reward.load_state(load_file(folder / "reward.safetensors"))
+        self.who = Participants(run, prepared, Meter())
+        self.who.policy.load_state(load_file(folder / "policy.safetensors"))
+        self.who.reward.load_state(load_file(folder / "reward.safetensors"))
         self.run, self.store, self.iteration, self.settings = run, store, iteration, settings
-        self.parameters = self.execution.policy.parameters
-        self.trained = self.execution.policy.trained
-        self.micro_batch = run.config.execution.backward_batch
+        self.parameters, self.trained = self.who.policy.parameters, self.who.policy.trained
         name = f"diagnosis {iteration}"
-        self.objective: Objective = self.execution.objective_on(f"{name} prompts", name)
+        self.objective: Objective = self.who.objective_on(f"{name} prompts", name)
         self.large = [self.objective.collect() for _ in range(settings.rollouts)]
         self.small = [self.objective.collect() for _ in range(SMALL)]
         self.own = [self.gradient(batch) for batch in self.small]
@@ -114,12 +117,14 @@ class Point:
             for key, value in self.gradient(batch).items():
                 self.true[key] += value / len(self.large)
 
+    def problem(self, batch: Batch) -> BatchProblem:
+        return BatchProblem(self.objective, batch, self.run.config.execution.backward_batch)
+
     def gradient(self, batch: Batch) -> Tensors:
         """Back-propagated gradient of the objective on ``batch``."""
         for parameter in self.parameters.values():
             parameter.grad = None
-        for part in batch.split(self.micro_batch):
-            self.objective.loss(part).backward()
+        self.problem(batch).backward()
         found = {name: p.grad.detach().float().clone() for name, p in self.parameters.items()}
         for parameter in self.parameters.values():
             parameter.grad = None
@@ -139,30 +144,40 @@ class Point:
 
 
 def candidates(point: Point) -> Iterator[tuple[str, float | None, Callable[[int], Tensors], float]]:
-    """Name, a, draw number → estimate ĝ of the gradient, and its cost in forward passes."""
-    epsilon = point.settings.epsilon
-    gaussian = SPSA(point.parameters, hp.SPSA(lr=0.0, epsilon=epsilon or 1e-2), point.run.seed, point.micro_batch)
+    """Name, a, draw number → estimate ĝ of the gradient, and its cost in forward passes.
 
-    def drawn(estimator: SPSA) -> Callable[[int], Tensors]:
+    MeZO's and ZOPrO's, and those of further methods that the settings name.
+    """
+    settings, stored = point.settings, point.run.config.methods
+
+    def drawn(name: str, **values: Any) -> tuple[Callable[[int], Tensors], float]:
+        method = get_method(name)
+        values = {**method.resolved(stored), **values}
+        if settings.epsilon:
+            values["epsilon"] = settings.epsilon
+        estimator = method.make_estimator(point.parameters, values, point.run.seed)
+        estimator.begin_iteration(point.iteration, point)
+
         def draw(number: int) -> Tensors:
-            estimator.updates = number  # names the random stream of z
-            z = {name: estimator._direction(name, START).float() for name in point.parameters}
-            slope = estimator.step(point.objective.loss, point.small[number % SMALL], START)["slope"]
-            return {name: slope * value for name, value in z.items()}
-        return draw
+            estimator.updates = number  # names the random streams of z
+            _, weights, z = estimator.read(point.problem(point.small[number % SMALL]), START)
+            still = torch.zeros(())
+            return {tensor: sum(((w * found).float() for sample, w in weights.items()
+                                 if (found := z(sample, tensor)) is not None), still) for tensor in point.parameters}
+        return draw, float(method.estimator.passes(values, False))
 
     yield "backpropagation", None, point.own.__getitem__, 2 + point.trained
-    yield "Gaussian SPSA", None, drawn(gaussian), 2.0
+    yield "Gaussian SPSA", None, *drawn("mezo", epsilon=1e-2)
+    for name in settings.candidates:
+        yield name, None, *drawn(name)
     if not any(update.norm() > TINY for update in point.policy_update(point.iteration - 1).values()):
         return  # the previous update is zero, and so is every direction that follows it
-    epsilon = epsilon or point.run.resolved()["method"].get("epsilon", 1e-2)
+    epsilon = point.run.resolved()["method"].get("epsilon", 1e-2)
     for name, weights, project in (("ZOPrO", WEIGHTS, True), ("ZOPrO, no projection", WEIGHTS, False),
                                    ("previous update alone", (1.0,), False)):
         for weight in weights:
-            settings = hp.ZOPrO(lr=0.0, epsilon=epsilon, decay="constant", initial_weight=weight, project=project)
-            estimator = ZOPrO(point.parameters, settings, point.run.seed, point.micro_batch)
-            estimator.begin_iteration(point.iteration, point)
-            yield name, weight, drawn(estimator), 2.0
+            yield name, weight, *drawn("zopro", epsilon=epsilon, decay="constant", initial_weight=weight,
+                                       project=project)
 
 
 def measure(point: Point, draw: Callable[[int], Tensors], draws: int, forwards: float, step: float) -> dict[str, Any]:

@@ -8,14 +8,15 @@ import math
 import pytest
 import torch
 
-from baselines.context import Context
+from baselines import hyperparameters as hp
+from baselines.contract import Context
 from baselines.objectives.dpo import DPO
 from baselines.registry import METHODS, get_method, method_groups
 from benchmark.core.errors import ConfigError
 from benchmark.core.meter import Meter
 from benchmark.plan.resolve import with_assignments
 from benchmark.plan.run import Run
-from benchmark.run.loop import Execution, execute
+from benchmark.run.loop import RunInProgress, execute
 from benchmark.run.prepared import Prepared
 from benchmark.run.store import RunStore
 
@@ -96,8 +97,7 @@ def test_offline_dpo_is_charged_for_its_reference_once_per_pair(run_method, prep
     _, store = run_method("dpo", "budget.limit=1", "evaluation.points=1", "loop.iterations=1")
     row = lines(store, "updates.jsonl")[0]
     policy = prepared.policy(Meter(), 0)
-    settings = get_method("dpo").hyperparameters({})[0]
-    objective = DPO(Context(policy, None, None, prepared.data["pairs"], 8, 1.0, 0), settings)
+    objective = DPO(Context(policy, None, None, prepared.data["pairs"], 8, 1.0, 0), hp.DPO())
     batch = objective.collect()
     tokens = sum(int(part.mask.sum()) for part in batch.parts)
     assert row["spent"]["forward_tokens"] == pytest.approx(tokens * (3 + policy.trained), rel=1e-6)
@@ -153,8 +153,8 @@ def test_rank_zero_trains_every_parameter(method, toy_folder, toy_config, toy_so
     config = with_assignments(toy_config, ["adapter.rank=0"], [])
     prepared = Prepared(toy_folder, config, "wmt20_mlqe")  # the start is the same: tiny models train all in SFT anyhow
     run = Run("wmt20_mlqe", method, 0, config, toy_sources["wmt20_mlqe"].versions())
-    execution = Execution(run, prepared, RunStore(tmp_path / method), lambda state: None)
-    assert execution.policy.trained == 1 and execution.baseline["test"].metrics["kl"] == 0
+    execution = RunInProgress(run, prepared, RunStore(tmp_path / method), lambda state: None)
+    assert execution.who.policy.trained == 1 and execution.who.baseline["test"].metrics["kl"] == 0
     RunStore(tmp_path / method).start({}, {})
     summary = execution.execute()
     assert summary["status"] == "done" and summary["final"]["test"]["kl"] > 0

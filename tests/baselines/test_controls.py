@@ -37,7 +37,7 @@ def moved(store, iteration):
 
 
 def test_the_group_is_zopro_and_every_control():
-    assert set(method_groups()["ablation"]) == {"zopro", "zopro-published", "no-update", *CHANGES}
+    assert set(method_groups()["ablation"]) == {"zopro", "zopro-published", "no-update", "mezo-warm", *CHANGES}
     assert set(method_groups()["main"]).isdisjoint(CHANGES)
     groups = method_groups()
     assert names(["ablation,rloo"], list(METHODS), "method", groups) == ["rloo", *[
@@ -85,13 +85,14 @@ def test_no_update_shows_that_the_evaluation_has_no_noise_of_its_own(run_control
 
 
 def test_shuffled_advantages_are_the_same_numbers_on_other_rows(prepared, make_run):
-    from benchmark.run.loop import Execution
+    from benchmark.core.meter import Meter
+    from benchmark.run.participants import Participants
 
     batches = {}
     for method, kind in (("zopro", RLOO), ("zopro-shuffled", ShuffledRLOO)):
-        execution = Execution(make_run(method), prepared, None, lambda state: None)
-        assert type(execution.objective) is kind
-        batches[method] = [execution.objective.collect().values["advantages"] for _ in range(2)]
+        who = Participants(make_run(method), prepared, Meter())
+        assert type(who.objective) is kind
+        batches[method] = [who.objective.collect().values["advantages"] for _ in range(2)]
     for plain, shuffled in zip(batches["zopro"], batches["zopro-shuffled"], strict=True):
         assert not torch.equal(plain, shuffled)
         assert torch.equal(plain.sort().values, shuffled.sort().values)

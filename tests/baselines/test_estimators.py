@@ -9,16 +9,13 @@ import pytest
 import torch
 
 from baselines import hyperparameters as hp
-from baselines.context import Progress
-from baselines.estimators.backpropagation import Backpropagation, scheduled
-from baselines.estimators.perturbation import Perturbed
-from baselines.estimators.spsa import SPSA
-from baselines.estimators.zopro import ZOPrO, decayed, informed_direction
+from baselines.contract import Progress, scheduled
+from baselines.estimators.directions.informed import decayed, informed_direction
+from baselines.estimators.perturbation import Perturbed, moved
 from benchmark.core.errors import RunError
 from benchmark.lm.rollout import Batch
 from benchmark.lm.sequences import Sequences
-
-START = Progress(0.0, 0.0)
+from tests.baselines.parts import make, step, z_of
 
 
 class Updates:
@@ -53,11 +50,11 @@ def linear_loss(params, slope):
     return loss
 
 
-def informed(settings=None, seed=0):
+def informed(seed=0, **values):
     params = parameters()
     previous = {name: 0.01 * torch.randn_like(p) for name, p in params.items()}
     reward = {name: torch.randn_like(p) for name, p in params.items()}
-    estimator = ZOPrO(params, settings or hp.ZOPrO(epsilon=1e-2, lr=0.1), seed, 4)
+    estimator = make("zopro", params, seed, **(values or {"epsilon": 1e-2, "lr": 0.1}))
     estimator.begin_iteration(1, Updates(previous, reward))
     return estimator, params, previous, reward
 
@@ -67,14 +64,14 @@ def informed(settings=None, seed=0):
 def test_perturb_and_restore_leaves_every_bit(kind, dtype):
     params = parameters(dtype=dtype)
     if kind == "mezo":
-        estimator = SPSA(params, hp.SPSA(lr=0.0), 0, 4)
+        estimator = make("mezo", params, lr=0.0)
     else:
-        estimator = ZOPrO(params, hp.ZOPrO(lr=0.0), 0, 4)
+        estimator = make("zopro", params, lr=0.0)
         estimator.begin_iteration(1, Updates({n: torch.randn_like(p) for n, p in params.items()},
                                              {n: torch.randn_like(p) for n, p in params.items()}))
     before = {name: p.detach().clone() for name, p in params.items()}
     for _ in range(25):
-        estimator.step(linear_loss(params, before), batch(), START)
+        step(estimator, linear_loss(params, before), batch())
     assert all(torch.equal(before[name], p) for name, p in params.items())
 
 
@@ -86,7 +83,7 @@ def test_parameters_are_restored_when_the_loss_fails():
         raise RuntimeError("out of memory")
 
     with pytest.raises(RuntimeError, match="out of memory"):
-        SPSA(params, hp.SPSA(), 0, 4).step(fail, batch(), START)
+        step(make("mezo", params), fail, batch())
     assert all(torch.equal(before[name], p) for name, p in params.items())
 
 
@@ -94,10 +91,10 @@ def test_parameters_are_restored_when_the_loss_fails():
 def test_on_a_linear_loss_the_slope_is_exact_for_any_epsilon(epsilon):
     params = {name: torch.nn.Parameter(p.detach().double()) for name, p in parameters().items()}
     slope = {name: torch.randn_like(p) for name, p in params.items()}
-    estimator = SPSA(params, hp.SPSA(lr=0.0, epsilon=epsilon), 0, 100)
-    z = {name: estimator._direction(name, START) for name in params}
+    estimator = make("mezo", params, lr=0.0, epsilon=epsilon)
+    z = {name: z_of(estimator, name) for name in params}
     expected = sum((slope[name] * z[name]).sum().item() for name in params) * batch().values["weight"].mean().item()
-    figures = estimator.step(linear_loss(params, slope), batch(), START)
+    figures = step(estimator, linear_loss(params, slope), batch())
     assert figures["slope"] == pytest.approx(expected, rel=1e-9)
 
 
@@ -107,10 +104,9 @@ def test_z_made_anew_gives_the_same_bits_as_z_kept(kind):
     for stream in (False, True):
         params = parameters()
         updates = {name: p.detach() * 0.1 for name, p in params.items()}
-        cls, settings = (SPSA, hp.SPSA(lr=0.1)) if kind == "mezo" else (ZOPrO, hp.ZOPrO(lr=0.1, epsilon=1e-2))
-        estimator = cls(params, settings, 0, 4, stream)
+        estimator = make(kind, params, stream=stream, lr=0.1, epsilon=1e-2)
         estimator.begin_iteration(1, Updates(updates, updates))
-        figures = [estimator.step(linear_loss(params, parameters(1)), batch(), START) for _ in range(3)]
+        figures = [step(estimator, linear_loss(params, parameters(1)), batch()) for _ in range(3)]
         results.append((figures, params))
     (kept, theirs), (anew, ours) = results
     assert kept == anew and all(torch.equal(theirs[name], ours[name]) for name in ours)
@@ -126,27 +122,36 @@ def test_perturbed_parameters_are_seen_by_every_function_and_by_nothing_else():
     assert torch.equal(ours, expected) and not torch.equal(layer(ids), expected)
 
 
+def test_moved_parameters_are_those_and_put_back_to_the_bit():
+    params = parameters()
+    before = {name: p.detach().clone() for name, p in params.items()}
+    with pytest.raises(RuntimeError, match="stop"), moved(params, lambda name: params[name].data + 1):
+        assert all(torch.equal(p, before[name] + 1) for name, p in params.items())
+        raise RuntimeError("stop")
+    assert all(torch.equal(before[name], p) for name, p in params.items())
+
+
 def test_the_update_is_minus_lr_times_slope_times_z():
     params = parameters()
     slope = {name: torch.randn_like(p) for name, p in params.items()}
     before = {name: p.detach().clone() for name, p in params.items()}
-    estimator = SPSA(params, hp.SPSA(lr=1e-3, weight_decay=0.1), 0, 100)
-    z = {name: estimator._direction(name, START) for name in params}
-    figures = estimator.step(linear_loss(params, slope), batch(), START)
+    estimator = make("mezo", params, lr=1e-3, weight_decay=0.1)
+    z = {name: z_of(estimator, name) for name in params}
+    figures = step(estimator, linear_loss(params, slope), batch())
     for name, p in params.items():
         assert torch.allclose(p, before[name] - 1e-3 * (figures["slope"] * z[name] + 0.1 * before[name]), atol=1e-7)
 
 
 def test_the_direction_depends_on_seed_update_and_tensor_only():
     params = parameters()
-    one, same, other = (SPSA(params, hp.SPSA(lr=0.0), seed, size) for seed, size in ((0, 4), (0, 1), (1, 4)))
-    assert torch.equal(one._direction("a", START), same._direction("a", START))
-    assert not torch.equal(one._direction("a", START), other._direction("a", START))
-    one._direction("b", START)  # asking for another tensor first changes nothing
-    assert torch.equal(one._direction("a", START), same._direction("a", START))
-    first = one._direction("a", START)
-    one.step(linear_loss(params, params), batch(), START)
-    assert not torch.equal(one._direction("a", START), first)
+    one, same, other = (make("mezo", params, seed, lr=0.0) for seed in (0, 0, 1))
+    assert torch.equal(z_of(one, "a"), z_of(same, "a"))
+    assert not torch.equal(z_of(one, "a"), z_of(other, "a"))
+    z_of(one, "b")  # asking for another tensor first changes nothing
+    assert torch.equal(z_of(one, "a"), z_of(same, "a"))
+    first = z_of(one, "a")
+    step(one, linear_loss(params, params), batch())
+    assert not torch.equal(z_of(one, "a"), first)
 
 
 def test_micro_batches_add_up_to_the_whole_batch():
@@ -154,7 +159,7 @@ def test_micro_batches_add_up_to_the_whole_batch():
     for size in (1, 4, 100):
         params = parameters()
         slope = {name: torch.ones_like(p) for name, p in params.items()}
-        slopes.append(SPSA(params, hp.SPSA(lr=0.0), 0, size).step(linear_loss(params, slope), batch(), START)["slope"])
+        slopes.append(step(make("mezo", params, lr=0.0), linear_loss(params, slope), batch(), size)["slope"])
     assert slopes[0] == pytest.approx(slopes[2], rel=1e-4) and slopes[1] == pytest.approx(slopes[2], rel=1e-4)
 
 
@@ -166,21 +171,20 @@ def test_informed_noise_is_orthogonal_to_the_reward_update_and_has_the_norm_of_t
 
 
 def test_weight_one_is_the_previous_update_exactly():
-    estimator, params, previous, _ = informed(hp.ZOPrO(decay="constant", initial_weight=1.0))
+    estimator, params, previous, _ = informed(decay="constant", initial_weight=1.0)
     for name in params:
-        assert torch.equal(estimator._direction(name, START), previous[name])
+        assert torch.equal(z_of(estimator, name), previous[name])
 
 
 def test_weight_zero_without_projection_and_norm_matching_is_mezo_bit_for_bit():
-    settings = hp.ZOPrO(decay="constant", initial_weight=0.0, project=False, match_norm=False, lr=1e-3, epsilon=1e-2,
-                        schedule="constant")
-    zopro, ours, *_ = informed(settings)
+    zopro, ours, *_ = informed(decay="constant", initial_weight=0.0, project=False, match_norm=False, lr=1e-3,
+                               epsilon=1e-2, schedule="constant")
     theirs = parameters()
-    mezo = SPSA(theirs, hp.SPSA(lr=1e-3, epsilon=1e-2, schedule="constant"), 0, 4)
+    mezo = make("mezo", theirs, lr=1e-3, epsilon=1e-2, schedule="constant")
     slope = {name: torch.randn_like(p) for name, p in ours.items()}
     for _ in range(5):
-        zopro.step(linear_loss(ours, slope), batch(), START)
-        mezo.step(linear_loss(theirs, slope), batch(), START)
+        step(zopro, linear_loss(ours, slope), batch())
+        step(mezo, linear_loss(theirs, slope), batch())
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
@@ -193,12 +197,12 @@ def test_tensors_without_a_previous_or_a_reward_update_do_no_harm():
 def test_a_policy_that_did_not_move_is_an_error_with_a_remedy():
     params = parameters()
     zero = {name: torch.zeros_like(p) for name, p in params.items()}
-    estimator = ZOPrO(params, hp.ZOPrO(), 0, 4)
-    with pytest.raises(RunError, match="Raise zopro.warm_start_lr"):
+    estimator = make("zopro", params)
+    with pytest.raises(RunError, match="Raise warm_start_lr"):
         estimator.begin_iteration(1, Updates(zero, zero))
     estimator.begin_iteration(2, Updates(zero, zero))  # updates that vanished later on are a result
     assert "no longer moves: the policy's update of iteration 2" in estimator.warnings[0]
-    assert estimator.step(linear_loss(params, params), batch(), START)["step_norm"] == 0
+    assert step(estimator, linear_loss(params, params), batch())["step_norm"] == 0
 
 
 @pytest.mark.parametrize(("decay", "progress", "update", "expected"), [
@@ -207,22 +211,22 @@ def test_a_policy_that_did_not_move_is_an_error_with_a_remedy():
     ("constant", 0.7, 3, 0.999),
 ])
 def test_the_decay_of_the_previous_updates_weight(decay, progress, update, expected):
-    assert decayed(hp.ZOPrO(decay=decay), progress, update) == pytest.approx(expected)
+    assert decayed(hp.Informed(decay=decay), progress, update) == pytest.approx(expected)
 
 
 def test_the_exp_decay_counts_updates_of_the_iteration():
-    estimator, params, previous, reward = informed(hp.ZOPrO(decay="exp", lr=0.0))
-    weights = [estimator.step(linear_loss(params, params), batch(), START)["weight"] for _ in range(3)]
+    estimator, params, previous, reward = informed(decay="exp", lr=0.0)
+    weights = [step(estimator, linear_loss(params, params), batch())["weight"] for _ in range(3)]
     assert weights == pytest.approx([0.999, 0.999 * math.exp(-1), 0.999 * math.exp(-2)])
     estimator.begin_iteration(2, Updates(previous, reward))
-    assert estimator.step(linear_loss(params, params), batch(), START)["weight"] == pytest.approx(0.999)
+    assert step(estimator, linear_loss(params, params), batch())["weight"] == pytest.approx(0.999)
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_parameters():
     params = parameters()
     before = {name: p.detach().clone() for name, p in params.items()}
     with pytest.raises(RunError, match="diverged"):
-        SPSA(params, hp.SPSA(), 0, 4).step(lambda part: torch.tensor(float("nan")), batch(), START)
+        step(make("mezo", params), lambda part: torch.tensor(float("nan")), batch())
     assert all(torch.equal(before[name], p) for name, p in params.items())
 
 
@@ -231,8 +235,8 @@ def test_backpropagation_accumulates_the_gradient_of_the_whole_batch():
     for size in (1, 100):
         params = parameters()
         slope = {name: torch.ones_like(p) for name, p in params.items()}
-        estimator = Backpropagation(params, hp.Backpropagation(lr=0.1, max_grad_norm=0.0), 0, size)
-        results.append((estimator.step(linear_loss(params, slope), batch(), START)["gradient_norm"], params))
+        estimator = make("rloo", params, lr=0.1)
+        results.append((step(estimator, linear_loss(params, slope), batch(), size)["gradient_norm"], params))
     assert results[0][0] == pytest.approx(results[1][0], rel=1e-5)
     assert all(torch.allclose(results[0][1][name], results[1][1][name]) for name in ("a", "b"))
 

@@ -7,13 +7,12 @@ import math
 import pytest
 import torch
 
-from baselines import hyperparameters as hp
 from baselines.estimators.health import Arrival, Health, noise_floor
-from baselines.estimators.spsa import SPSA
 from benchmark.core.errors import RunError
 from benchmark.lm.rollout import Batch
 from benchmark.lm.sequences import Sequences
-from tests.baselines.test_estimators import START, batch, linear_loss, parameters
+from tests.baselines.parts import make, problem, step
+from tests.baselines.test_estimators import batch, linear_loss, parameters
 
 FIGURES = {"relative_perturbation": 1e-3, "changed_share": 1.0, "step_cosine": -1.0, "step_norm": 0.1, "z_norm": 1.0}
 
@@ -32,9 +31,9 @@ def test_arrival_by_hand():
 def test_a_step_follows_z_unless_its_dtype_swallows_it():
     for dtype, lr, sure in ((torch.float32, 1e-2, True), (torch.bfloat16, 1e-6, False)):
         params = parameters(dtype=dtype)
-        estimator = SPSA(params, hp.SPSA(lr=lr, epsilon=1e-2), 0, 4)
+        estimator = make("mezo", params, lr=lr, epsilon=1e-2)
         slope = {name: torch.ones_like(p) for name, p in params.items()}
-        figures = estimator.step(linear_loss(params, slope), batch(), START)
+        figures = step(estimator, linear_loss(params, slope), batch())
         assert figures["changed_share"] > 0.5
         assert (abs(figures["step_cosine"]) > 0.999) == sure
 
@@ -50,7 +49,7 @@ def test_the_noise_floor_is_the_rounding_of_the_dtype():
         params = parameters(dtype=dtype)
         before = {name: p.detach().clone() for name, p in params.items()}
         size = sum(p.float().square().sum() for p in params.values()).item() * 3.5  # mean weight of the rows
-        floor = noise_floor(params, sizes(params, 1e-6), linear_loss(params, before), batch(), 4, 0)
+        floor = noise_floor(params, sizes(params, 1e-6), problem(linear_loss(params, before), batch()), 0)
         floors[dtype] = floor / size
         assert all(torch.equal(before[name], p) for name, p in params.items())
     assert 1e-8 < floors[torch.float32] < 1e-6
@@ -64,7 +63,8 @@ def test_neither_slope_nor_curvature_is_noise():
     def loss(part):
         return sum((10 * p + p.square()).sum() for p in params.values()) / part.rows * len(part.parts[0])
 
-    small, large = (noise_floor(params, sizes(params, relative), loss, batch(), 8, 0) for relative in (1e-4, 1.0))
+    small, large = (noise_floor(params, sizes(params, relative), problem(loss, batch(), 8), 0)
+                    for relative in (1e-4, 1.0))
     size = abs(loss(batch()).item())
     assert small < 1e-5 * size and large < 1e-5 * size
 
@@ -73,23 +73,23 @@ def test_the_noise_floor_knows_terms_that_cancel():
     """Advantages add up to zero, so the loss is zero to within its rounding: the floor is that of its terms."""
     weights = torch.tensor([1.0, -1.0] * 8)
     sequences = Sequences(torch.ones(16, 2, dtype=torch.long), torch.ones(16, 2, dtype=torch.long), 1)
-    floor = noise_floor({}, {}, lambda part: part.values["weight"].sum(), Batch.of((sequences,), {"weight": weights}),
-                        16)
+    rows = Batch.of((sequences,), {"weight": weights})
+    floor = noise_floor({}, {}, problem(lambda part: part.values["weight"].sum(), rows, 16))
     assert 1e-7 < floor < 1e-5
 
 
 def test_the_noise_floor_of_a_random_loss_holds_95_percent():
     """Noise of known size: the floor is twice the standard deviation of a difference, on the average."""
     stream = torch.Generator().manual_seed(0)
-    floors = [noise_floor({}, {}, lambda part: torch.randn((), generator=stream) * 0.1, batch(8), 1, i)
-              for i in range(60)]
+    random = problem(lambda part: torch.randn((), generator=stream) * 0.1, batch(8), 1)
+    floors = [noise_floor({}, {}, random, i) for i in range(60)]
     expected = 2 * 0.1 * math.sqrt(2 * 8)  # eight parts each, and the difference of two evaluations
     assert (sum(f * f for f in floors) / 60) ** 0.5 == pytest.approx(expected, rel=0.25)
 
 
 def test_a_loss_that_is_not_finite_is_divergence():
     with pytest.raises(RunError, match="diverged"):
-        noise_floor({}, {}, lambda part: torch.tensor(float("nan")), batch(), 4)
+        noise_floor({}, {}, problem(lambda part: torch.tensor(float("nan")), batch()))
 
 
 def test_a_run_below_its_noise_says_in_which_iterations():

@@ -13,18 +13,14 @@ import torch
 from scipy import stats
 from torch.overrides import TorchFunctionMode
 
-from baselines import hyperparameters as hp
-from baselines.context import Progress
-from baselines.estimators.backpropagation import Backpropagation
-from baselines.estimators.spsa import SPSA
-from baselines.estimators.zopro import ZOPrO
+from baselines.contract import Progress
 from benchmark.lm.adapted import Adapted, Tensors
 from benchmark.lm.rollout import Batch
-from benchmark.run.loop import Execution
+from benchmark.run.loop import RunInProgress
 from benchmark.run.store import RunStore
+from tests.baselines.parts import make, step, z_of
 from tests.baselines.test_estimators import Updates, batch
 
-START = Progress(0.0, 0.0)
 FALSE_ALARM = 1e-6  # chance that right code with other seeds fails a statistical test
 
 
@@ -41,20 +37,20 @@ class InFloat64(TorchFunctionMode):
 
 @pytest.fixture
 def world(prepared, make_run, tmp_path):
-    """``world(method, hyperparameters…)`` → an Execution, wired as in a run."""
-    def build(method: str, *assignments: str, name: str = "run") -> Execution:
+    """``world(method, hyperparameters…)`` → a RunInProgress, wired as in a run."""
+    def build(method: str, *assignments: str, name: str = "run") -> RunInProgress:
         overrides = [a if "." in a.split("=")[0] else f"{method}.{a}" for a in assignments]
-        return Execution(make_run(method, *overrides), prepared, RunStore(tmp_path / name), lambda state: None)
+        return RunInProgress(make_run(method, *overrides), prepared, RunStore(tmp_path / name), lambda state: None)
 
     return build
 
 
-def move(run: Execution, updates: int = 4) -> None:
+def move(run: RunInProgress, updates: int = 4) -> None:
     """First-order updates away from π₀, where B = 0 and half of the gradient with it."""
     parameters = run.estimator.parameters
-    warm_start = Backpropagation(parameters, hp.Backpropagation(lr=1e-2, schedule="constant"), 0, 100)
+    warm_start = make("rloo", parameters, lr=1e-2, schedule="constant", max_grad_norm=1.0)
     for _ in range(updates):
-        warm_start.step(run.objective.loss, run.objective.collect(), START)
+        step(warm_start, run.who.objective.loss, run.who.objective.collect(), 100)
     for parameter in parameters.values():
         parameter.grad = None
 
@@ -66,17 +62,17 @@ def changed(model: Adapted, seed: int, scale: float) -> Tensors:
             for name, value in model.state().items()}
 
 
-def save_history(run: Execution, iterations: int = 2, scale: float = 0.1) -> None:
-    """Adapters of random iterations in the run's own store, the reward model's head among them."""
-    run.store.save_adapters(0, run.policy.state(), run.reward.state())
+def save_history(run: RunInProgress, iterations: int = 2, scale: float = 0.1) -> None:
+    """Adapters of random iterations in the run's own store, the reward model's head among them; the warm start ends."""
+    run.estimator = run.who.new_estimator(warm=False)
+    run.store.save_adapters(0, run.who.policy.state(), run.who.reward.state())
     for i in range(1, iterations + 1):
-        run.store.save_adapters(i, changed(run.policy, i, scale), changed(run.reward, 100 + i, scale))
+        run.store.save_adapters(i, changed(run.who.policy, i, scale), changed(run.who.reward, 100 + i, scale))
 
 
 def gradient(parameters: Tensors, loss, whole: Batch, size: int) -> torch.Tensor:
     """The gradient that backpropagation accumulates over micro-batches, flat; nothing moves."""
-    settings = hp.Backpropagation(lr=0.0, max_grad_norm=0.0)
-    Backpropagation(parameters, settings, 0, size).step(loss, whole, START)
+    step(make("rloo", parameters, lr=0.0), loss, whole, size)
     return flat({name: p.grad for name, p in parameters.items()})
 
 
@@ -93,13 +89,16 @@ def at_most(size: int, loss):
     return limited
 
 
-class Watched(SPSA):
-    """Notes every z that is asked for."""
+def watched(estimator) -> list[tuple[str, torch.Tensor]]:
+    """Every z that is asked for from now on."""
+    asked, z = [], estimator.direction.z
 
-    def direction(self, name, noise, progress):
-        z = super().direction(name, noise, progress)
-        self.__dict__.setdefault("asked", []).append((name, z.clone()))
-        return z
+    def noting(name, theta, noise):
+        asked.append((name, z(name, theta, noise).clone()))
+        return asked[-1][1]
+
+    estimator.direction.z = noting
+    return asked
 
 
 @pytest.mark.parametrize("method", ["mezo", "zopro"])
@@ -111,13 +110,14 @@ def test_updates_at_learning_rate_zero_leave_every_bit_of_the_model(method, worl
     if method == "zopro":
         save_history(run)
         run.estimator.begin_iteration(1, run.store)
-    before = {name: p.detach().clone() for name, p in run.policy.model.named_parameters()}
+    before = {name: p.detach().clone() for name, p in run.who.policy.model.named_parameters()}
     slopes = set()
     for update in range(20):
-        figures = run.estimator.step(run.objective.loss, run.objective.collect(), Progress(update / 40, update / 20))
+        progress = Progress(update / 40, update / 20)
+        figures = step(run.estimator, run.who.objective.loss, run.who.objective.collect(), 100, progress)
         assert figures["difference"] != 0
         slopes.add(figures["slope"])
-        for name, p in run.policy.model.named_parameters():
+        for name, p in run.who.policy.model.named_parameters():
             assert torch.equal(p.view(torch.int32), before[name].view(torch.int32)), name
     assert len(slopes) == 20
 
@@ -128,22 +128,23 @@ def test_a_step_is_the_same_however_its_batch_is_split(method, world):
     agree."""
     run = world(method)
     move(run)
-    run.policy.model.double()
-    whole, start, results = run.objective.collect(), flat(run.policy.state()), []
-    state = run.policy.state()
+    run.who.policy.model.double()
+    whole, start, results = run.who.objective.collect(), flat(run.who.policy.state()), []
+    state = run.who.policy.state()
     for size, stream in ((100, False), (3, False), (100, True), (1, True)):
-        run.policy.load_state(state)
-        estimator = Watched(run.policy.parameters, hp.SPSA(lr=1e-3, epsilon=1e-3), 0, size, stream)
+        run.who.policy.load_state(state)
+        estimator = make("mezo", run.who.policy.parameters, stream=stream, lr=1e-3, epsilon=1e-3)
+        asked = watched(estimator)
         with InFloat64():
-            figures = estimator.step(at_most(size, run.objective.loss), whole, START)
-        results.append((figures["slope"], flat(run.policy.state()) - start, estimator.asked))
-        assert len(estimator.asked) >= (3 if stream else 1) * len(state)  # θ + εz, θ − εz, the update
+            figures = step(estimator, at_most(size, run.who.objective.loss), whole, size)
+        results.append((figures["slope"], flat(run.who.policy.state()) - start, asked))
+        assert len(asked) >= (3 if stream else 1) * len(state)  # θ + εz, θ − εz, the update
     first = dict(results[0][2])
-    assert first.keys() == run.policy.parameters.keys()
-    for slope, step, asked in results:
+    assert first.keys() == run.who.policy.parameters.keys()
+    for slope, moved, asked in results:
         assert all(torch.equal(z, first[name]) for name, z in asked)
         assert slope == pytest.approx(results[0][0], rel=1e-7)
-        assert torch.allclose(step, -1e-3 * slope * flat(first), rtol=1e-7, atol=1e-15)
+        assert torch.allclose(moved, -1e-3 * slope * flat(first), rtol=1e-7, atol=1e-15)
     assert abs(results[0][0]) > 1e-3
 
 
@@ -151,22 +152,22 @@ def test_a_step_is_the_same_however_its_batch_is_split(method, world):
 def test_micro_batches_add_up_to_the_loss_and_the_gradient_of_the_batch(method, world):
     """On a batch that is some updates old, so that ratios differ from 1, with completions of different lengths and a
     ragged last micro-batch. What stands on padding does not matter."""
-    tokens = world(method).objective.collect().parts[0].completion_ids
+    tokens = world(method).who.objective.collect().parts[0].completion_ids
     run = world(method)
-    run.prepared.encoder.eos = tokens[0, 3].item()  # the same rollout, but some of its rows end early
-    whole = run.objective.collect()
+    run.who.prepared.encoder.eos = tokens[0, 3].item()  # the same rollout, but some of its rows end early
+    whole = run.who.objective.collect()
     assert len({int(n) for part in whole.parts for n in part.completion_mask.sum(1)}) > 1
     move(run)
-    run.policy.model.double()
+    run.who.policy.model.double()
     if method == "ppo":
-        run.objective.critic.model.double()
+        run.who.objective.critic.model.double()
     other = replace(whole, parts=tuple(replace(p, ids=p.ids.where(p.mask.bool(), 5)) for p in whole.parts))
     with InFloat64():
         losses, gradients = [], []
         for rows, size in ((whole, 100), (whole, 3), (whole, 1), (other, 3)):
             with torch.no_grad():
-                losses.append(sum(run.objective.loss(part).item() for part in rows.split(size)))
-            gradients.append(gradient(run.estimator.parameters, at_most(size, run.objective.loss), rows, size))
+                losses.append(sum(run.who.objective.loss(part).item() for part in rows.split(size)))
+            gradients.append(gradient(run.estimator.parameters, at_most(size, run.who.objective.loss), rows, size))
     assert gradients[0].norm() > 1e-3
     for loss, found in zip(losses, gradients, strict=True):
         assert loss == pytest.approx(losses[0], rel=1e-9, abs=1e-12)
@@ -179,13 +180,13 @@ def exact(world):
     def build(method: str):
         run = world(method, "loop.sequences_per_update=4")
         move(run)
-        whole = run.objective.collect()
-        run.policy.model.double()
-        some = {name: p for name, p in run.policy.parameters.items() if "layers.1.self_attn.v_proj" in name}
+        whole = run.who.objective.collect()
+        run.who.policy.model.double()
+        some = {name: p for name, p in run.who.policy.parameters.items() if "layers.1.self_attn.v_proj" in name}
 
         def loss(part: Batch) -> torch.Tensor:
             with InFloat64():
-                return run.objective.loss(part)
+                return run.who.objective.loss(part)
 
         return some, loss, whole, gradient(some, loss, whole, 100)
 
@@ -194,10 +195,10 @@ def exact(world):
 
 def estimates(parameters: Tensors, loss, whole: Batch, epsilon: float, draws: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Slopes (n,) and directions (n, d) of ``draws`` updates of SPSA at one point."""
-    estimator, slopes, directions = SPSA(parameters, hp.SPSA(lr=0.0, epsilon=epsilon), 0, 100), [], []
+    estimator, slopes, directions = make("mezo", parameters, lr=0.0, epsilon=epsilon), [], []
     for _ in range(draws):
-        directions.append(flat({name: estimator._direction(name, START) for name in parameters}))
-        slopes.append(estimator.step(loss, whole, START)["slope"])
+        directions.append(flat({name: z_of(estimator, name) for name in parameters}))
+        slopes.append(step(estimator, loss, whole, 100)["slope"])
     return torch.tensor(slopes, dtype=torch.float64), torch.stack(directions)
 
 
@@ -261,16 +262,16 @@ def test_informed_noise_on_the_models_own_updates(weight, world):
     run.estimator.begin_iteration(2, run.store)
     previous, reward = run.store.policy_update(1), run.store.reward_update(1)
     assert set(reward) - set(previous) == {"score.weight"}
-    assert run.estimator.reward_update.keys() == run.policy.parameters.keys() == previous.keys()
-    mezo = SPSA(run.policy.parameters, hp.SPSA(), 0, 100)
-    for name in run.policy.parameters:
-        z, prev, v = (t.detach().double() for t in (run.estimator._direction(name, START), previous[name],
+    assert run.estimator.direction.reward_update.keys() == run.who.policy.parameters.keys() == previous.keys()
+    mezo = make("mezo", run.who.policy.parameters)
+    for name in run.who.policy.parameters:
+        z, prev, v = (t.detach().double() for t in (z_of(run.estimator, name), previous[name],
                                                     reward[name]))
         n = (z - weight * prev) / math.sqrt(1 - weight**2)
         tolerance = 1e-6 / math.sqrt(1 - weight**2)  # float32's rounding of z, as a share of n
         assert abs((n * v).sum() / (n.norm() * v.norm())) < tolerance
         assert n.norm().item() == pytest.approx(prev.norm().item(), rel=tolerance)
-        e = mezo._direction(name, START).double()
+        e = z_of(mezo, name).double()
         across = e - (e * v).sum() / v.square().sum() * v
         assert (n / n.norm() - across / across.norm()).norm() < 10 * tolerance
 
@@ -280,17 +281,17 @@ def test_weight_one_perturbs_along_the_previous_update_bit_for_bit(world):
     run = world("zopro", "initial_weight=1", "decay=constant", "lr=0")
     save_history(run)
     run.estimator.begin_iteration(1, run.store)
-    previous, start, whole = run.store.policy_update(0), run.policy.state(), run.objective.collect()
-    figures, sides = run.estimator.step(run.objective.loss, whole, START), []
-    epsilon = run.estimator.settings.epsilon
+    previous, start, whole = run.store.policy_update(0), run.who.policy.state(), run.who.objective.collect()
+    figures, sides = step(run.estimator, run.who.objective.loss, whole, 100), []
+    epsilon = run.estimator.probe.epsilon
     for scale in (epsilon, -epsilon):
-        run.policy.load_state({name: torch.add(start[name], previous[name], alpha=scale) for name in start})
+        run.who.policy.load_state({name: torch.add(start[name], previous[name], alpha=scale) for name in start})
         with torch.no_grad():
-            sides.append(sum(run.objective.loss(part).item() for part in whole.split(run.estimator.micro_batch)))
+            sides.append(sum(run.who.objective.loss(part).item() for part in whole.split(100)))
     assert figures["difference"] == sides[0] - sides[1] != 0
     assert figures["slope"] == (sides[0] - sides[1]) / (2 * epsilon)
-    for name in run.policy.parameters:
-        assert torch.equal(run.estimator._direction(name, START), previous[name])
+    for name in run.who.policy.parameters:
+        assert torch.equal(z_of(run.estimator, name), previous[name])
 
 
 def test_weight_zero_without_projection_and_norm_matching_walks_mezos_path(world):
@@ -299,13 +300,13 @@ def test_weight_zero_without_projection_and_norm_matching_walks_mezos_path(world
     mezo = world("mezo", *shared, name="mezo")
     zopro = world("zopro", *shared, "initial_weight=0", "decay=constant", "project=false", "match_norm=false")
     save_history(zopro)
-    before = mezo.policy.state()
+    before = mezo.who.policy.state()
     for update in range(6):
         if update % 3 == 0:
             zopro.estimator.begin_iteration(1 + update // 3, zopro.store)
         for run in (mezo, zopro):
-            run.estimator.step(run.objective.loss, run.objective.collect(), START)
-        ours, theirs = zopro.policy.state(), mezo.policy.state()
+            step(run.estimator, run.who.objective.loss, run.who.objective.collect(), 100)
+        ours, theirs = zopro.who.policy.state(), mezo.who.policy.state()
         assert all(torch.equal(ours[name], theirs[name]) for name in before)
         assert not any(torch.equal(ours[name], before[name]) for name in before)
         before = ours
@@ -328,16 +329,16 @@ def test_the_published_perturbation_vanishes_in_bf16_adapters(dtype, share, cosi
     update, reward = (1e-3 * torch.randn(64, 2048, generator=generator) for _ in range(2))
     theta = (initial + update).to(dtype)
     parameters, at = {"A": torch.nn.Parameter(theta.clone())}, []
-    estimator = ZOPrO(parameters, hp.ZOPrO(), 0, 100)
-    assert estimator.settings.epsilon == 1e-5
+    estimator = make("zopro", parameters)
+    assert estimator.probe.epsilon == 1e-5
     estimator.begin_iteration(1, Updates({"A": update.to(dtype)}, {"A": reward.to(dtype)}))
-    z = estimator._direction("A", START).double()
+    z = z_of(estimator, "A").double()
 
     def loss(part):
         at.append(parameters["A"].detach().clone())
         return part.values["weight"].sum()
 
-    estimator.step(loss, batch(), START)
+    step(estimator, loss, batch(), 100)
     change = at[0].double() - theta.double()
     assert share[0] < (at[0] != theta).double().mean() < share[1]
     assert cosine[0] < (change * z).sum() / (change.norm() * z.norm()) < cosine[1]

@@ -15,7 +15,7 @@ from datasets import Dataset
 from torch.testing import assert_close
 
 from baselines import hyperparameters as hp
-from baselines.context import Context
+from baselines.contract import Context
 from baselines.objectives.dpo import DPO, pair_loss
 from baselines.objectives.online_dpo import OnlineDPO
 from baselines.objectives.rloo import RLOO, leave_one_out

@@ -13,7 +13,7 @@ from torch.nn.functional import pad
 from torch.testing import assert_close
 
 from baselines import hyperparameters as hp
-from baselines.context import Context
+from baselines.contract import Context
 from baselines.objectives.ppo import PPO, generalised_advantages
 from baselines.objectives.preference_losses import preference_loss
 from benchmark.core.meter import Meter

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from statistics import mean, median
 from typing import NamedTuple
 
-from baselines.registry import METHODS
+from baselines.registry import METHODS, OBJECTIVES
+from benchmark.core.naming import load
 from benchmark.reporting.plots import style
 from benchmark.reporting.read.reader import Results
 from benchmark.reporting.read.runs import Run, number
@@ -15,11 +16,6 @@ from benchmark.reporting.tables.per_task import Table
 from benchmark.reporting.tables.sheets import Sheet, decimal
 
 NOTABLE = 0.15  # a measured cost this far from the predicted one is explained
-
-# Objective → forward passes of a rollout per completion, and models that an update runs through. A reward model or a
-# critic counts as large as the policy, the trained share of an adapter as nothing (docs/methods/*.md, "Cost").
-ROLLOUT = {"rloo": 3, "rloo_shuffled": 3, "online_dpo": 3, "ppo": 4, "dpo": 1}
-MODELS = {"ppo": 2}
 
 
 @dataclass(frozen=True)
@@ -64,16 +60,17 @@ class Passes(NamedTuple):
 def predicted(run: Run) -> Passes | None:
     """What the method costs by its definition; ``None`` for a method that the registry does not know.
 
-    Backpropagation costs two forward passes with an adapter (its own and the gradients of activations) and three when
-    all parameters are trained; a zeroth-order update costs two.
+    A reward model or a critic counts as large as the policy, the trained share of an adapter as nothing; what a rollout
+    and an update cost, objective and estimator say (docs/methods/*.md, "Cost").
     """
     known = METHODS.get(run.method)
     settings = run.config.get("method")
     if known is None or not settings:
         return None
-    whole = (run.config.get("adapter") or {}).get("rank") == 0 and known.estimator == "backpropagation"
-    update = (3 if whole else 2) * MODELS.get(known.objective, 1)
-    return Passes(ROLLOUT[known.objective], update, int(settings.get("epochs") or 1))
+    whole = (run.config.get("adapter") or {}).get("rank") == 0
+    update = known.estimator.passes(known.resolved({known.name: settings}), whole)
+    objective = load(OBJECTIVES[known.objective].target)
+    return Passes(objective.rollout_passes, update * objective.reading_passes, int(settings.get("epochs") or 1))
 
 
 def account(run: Run) -> Cost | None:

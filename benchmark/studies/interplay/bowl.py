@@ -8,15 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 
-from baselines import hyperparameters as hp
-from baselines.context import Estimator, Progress
-from baselines.estimators.backpropagation import Backpropagation
-from baselines.estimators.spsa import SPSA
-from baselines.estimators.zopro import ZOPrO
+from baselines.contract import Progress
+from baselines.registry import get_method
 from benchmark.core.seeding import generator
 from benchmark.lm.adapted import Tensors
 
@@ -36,11 +34,25 @@ class Path:
     losses: np.ndarray
 
 
-class Whole:
-    """A batch of which there is only the whole: the loss of the bowl has no data."""
+@dataclass(frozen=True)
+class BowlProblem:
+    """The loss of the bowl at the present point: it has no data, so a batch is always the whole."""
 
-    def split(self, size: int) -> list[Whole]:
-        return [self]
+    loss: Callable[[torch.Tensor], torch.Tensor]
+    parameters: dict[str, torch.nn.Parameter]
+    sampled = False
+
+    def value(self) -> float:
+        # The product with the parameter itself is what a perturbed forward pass replaces.
+        return self.loss(self.parameters["x"] * 1.0).item()
+
+    def backward(self) -> float:
+        loss = self.loss(self.parameters["x"])
+        loss.backward()
+        return loss.item()
+
+    def terms(self, *seed: object) -> list[float]:
+        return [self.value()]
 
 
 class Past:
@@ -82,31 +94,29 @@ def paths(dimensions: int, seed: int = 0) -> list[Path]:
     z, 1 / (mean curvature × ‖prev‖²) along ZOPrO's.
     """
     rate, mean = LEARNING_RATE * (2 / dimensions) ** 0.5, sum(CURVATURES) / 2
-    first = hp.Backpropagation(lr=rate, schedule="constant", max_grad_norm=0.0)
-    found = [descend("rloo", dimensions, lambda p: Backpropagation(p, first, seed, 1))]
-    gaussian = hp.SPSA(lr=1 / (mean * (dimensions + 2)), epsilon=1e-3)
-    found.append(descend("mezo", dimensions, lambda p: SPSA(p, gaussian, seed, 1)))
+    found = [descend("rloo", dimensions, seed, lr=rate, schedule="constant", max_grad_norm=0.0)]
+    found.append(descend("mezo", dimensions, seed, lr=1 / (mean * (dimensions + 2)), epsilon=1e-3))
     previous = found[0].points[UPDATES] - found[0].points[0]  # ZOPrO's warm start is backpropagation's first iteration
-    for method, project in (("zopro", True), ("zopro-no-projection", False)):
-        settings = hp.ZOPrO(lr=1 / (mean * float(previous @ previous)), epsilon=1e-3, project=project,
-                            schedule="constant", warm_start_lr=rate)
-        found.append(descend(method, dimensions, lambda p, s=settings: ZOPrO(p, s, seed, 1)))
+    for method in ("zopro", "zopro-no-projection"):
+        found.append(descend(method, dimensions, seed, lr=1 / (mean * float(previous @ previous)), epsilon=1e-3,
+                             schedule="constant", warm_start_lr=rate))
     return found
 
 
-def descend(method: str, dimensions: int, build: Callable[[dict[str, torch.nn.Parameter]], Estimator]) -> Path:
-    """Let an estimator go down the bowl for ``ITERATIONS`` × ``UPDATES`` updates."""
+def descend(name: str, dimensions: int, seed: int, **values: Any) -> Path:
+    """Let a method's estimator go down the bowl for ``ITERATIONS`` × ``UPDATES`` updates."""
     value, start = bowl(dimensions)
     parameters = {"x": torch.nn.Parameter(start.clone())}
-    estimator = build(parameters)
+    method, problem = get_method(name), BowlProblem(value, parameters)
+    values = method.resolved({name: values})
     ends, points, losses = [start.clone()], [start.clone()], [value(start).item()]
     for iteration in range(ITERATIONS):
+        if iteration in (0, method.warm_start):
+            estimator = method.make_estimator(parameters, values, seed, warm=iteration < method.warm_start)
         estimator.begin_iteration(iteration, Past(ends))
         for update in range(UPDATES):
-            progress = Progress((iteration + update / UPDATES) / ITERATIONS, update / UPDATES)
-            # The product with the parameter itself is what a perturbed forward pass replaces.
-            estimator.step(lambda _: value(parameters["x"] * 1.0), Whole(), progress)
+            estimator.step(problem, Progress((iteration + update / UPDATES) / ITERATIONS, update / UPDATES))
             points.append(parameters["x"].detach().clone())
             losses.append(value(points[-1]).item())
         ends.append(points[-1])
-    return Path(method, torch.stack(points).double().numpy(), np.array(losses))
+    return Path(name, torch.stack(points).double().numpy(), np.array(losses))

@@ -57,7 +57,7 @@ def label(entry: dict[str, Any]) -> str:
 
 def is_zeroth_order(entry: dict[str, Any]) -> bool:
     known = METHODS.get(entry["name"])
-    return known is not None and known.estimator != "backpropagation" and entry["variant"] != WARM_START
+    return known is not None and known.zeroth_order and entry["variant"] != WARM_START
 
 
 def usable(figures: Figures, key: str) -> dict[str, Any] | None:

@@ -9,11 +9,12 @@ from typing import Any
 
 import torch
 
-from baselines.context import Estimator, Objective, Progress
+from baselines.contract import Estimator, Objective, Progress
 from baselines.registry import METHODS, get_method
 from benchmark.core.seeding import generator
 from benchmark.lm.adapted import Tensors
-from benchmark.lm.rollout import Batch
+from benchmark.lm.rollout import AnyBatch, Prompts
+from benchmark.lm.sequences import Sequences
 from benchmark.studies.speed import floors
 from benchmark.studies.speed.plan import WARM_START, Figure
 from benchmark.studies.speed.stopwatch import COMPONENTS, Stopwatch
@@ -41,18 +42,18 @@ class MadeUpHistory:
 
 
 def make_method(world: World, figure: Figure) -> tuple[Objective, Estimator]:
-    """The method as :class:`benchmark.run.loop.Execution` puts it together, at the start of the wanted phase."""
+    """The method as a run puts it together, at the start of the wanted phase."""
     method, config = get_method(figure.name), world.config
-    settings, classes = method.hyperparameters(config.methods), method.classes()
-    objective = classes[0](world.context(), settings[0])
-    estimator = classes[1]({**world.policy.parameters, **objective.parameters}, settings[1], SEED,
-                           config.execution.backward_batch, stream=config.adapter.rank == 0)
-    later = METHODS[figure.name].estimator == "zopro" and figure.variant != WARM_START
-    estimator.begin_iteration(1 if later else 0, MadeUpHistory(world))
+    values, warm = method.resolved(config.methods), figure.variant == WARM_START
+    objective = method.make_objective(world.context(), values)
+    estimator = method.make_estimator({**world.policy.parameters, **objective.parameters}, values, SEED, warm=warm,
+                                      stream=config.adapter.rank == 0)
+    estimator.begin_iteration(0 if warm else method.warm_start, MadeUpHistory(world))
     return objective, estimator
 
 
-def update(world: World, objective: Objective, estimator: Estimator, watch: Stopwatch) -> tuple[Batch, dict[str, Any]]:
+def update(world: World, objective: Objective, estimator: Estimator, watch: Stopwatch
+           ) -> tuple[AnyBatch, dict[str, Any]]:
     """One rollout and one update; seconds and forward tokens of each ledger, as a real run books them."""
     meter = world.meter
     before = {name: (meter.seconds[name], meter.tokens[name]) for name in ("rollout", "update")}
@@ -62,7 +63,7 @@ def update(world: World, objective: Objective, estimator: Estimator, watch: Stop
         batch = objective.collect()
     watch.ledger = "update"
     with meter.ledger("update"):
-        estimator.step(objective.loss, batch, HALFWAY)
+        estimator.step(world.problem(objective, batch), HALFWAY)
     seconds = {name: meter.seconds[name] - before[name][0] for name in before}
     tokens = {name: meter.tokens[name] - before[name][1] for name in before}
     parts = {name: watch.seconds[name] for name in COMPONENTS if name in watch.seconds}
@@ -70,7 +71,12 @@ def update(world: World, objective: Objective, estimator: Estimator, watch: Stop
     in_update = sum(parts.get(name, 0.0) for name in ("forward", "backward", "optimizer"))
     parts |= {"other_rollout": seconds["rollout"] - in_rollout, "other_update": seconds["update"] - in_update}
     return batch, {"seconds": sum(seconds.values()), **seconds, "parts": parts, "tokens": tokens,
-                   "part_tokens": dict(watch.tokens), "batch_tokens": sum(int(p.mask.sum()) for p in batch.parts)}
+                   "part_tokens": dict(watch.tokens), "batch_tokens": int(rows_of(world, batch).mask.sum())}
+
+
+def rows_of(world: World, batch: AnyBatch) -> Sequences:
+    """The rows of a batch; made up where its loss samples them."""
+    return world.finished(batch.k) if isinstance(batch, Prompts) else batch.whole
 
 
 def timed(world: World, call: Callable[[], Any]) -> float:
@@ -89,17 +95,20 @@ def middle(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 def time_method(figure: Figure) -> dict[str, Any]:
     """The middle update's figures; ``each``, seconds of all updates; ``floor``, median seconds of the bare calls on the
-    same rows between the updates: two forwards for zeroth-order updates, forward and backward for the others."""
+    same rows between the updates: as many forwards as a zeroth-order update reads losses, forward and backward for the
+    others."""
     world = World(figure.config, figure.warmup + figure.timed)
     objective, estimator = make_method(world, figure)
-    zeroth = METHODS[figure.name].estimator != "backpropagation" and figure.variant != WARM_START
-    floor = floors.forward_twice if zeroth else floors.forward_backward
+    method = METHODS[figure.name]
+    zeroth = method.zeroth_order and figure.variant != WARM_START
+    readings = method.estimator.passes(method.resolved(figure.config.methods), False) if zeroth else 0
     watch, rows, bare = Stopwatch(world), [], []
     with watch.attached(objective):
         for _ in range(figure.warmup + figure.timed):
             batch, row = update(world, objective, estimator, watch)
-            sequences = batch.whole
-            bare.append(timed(world, lambda sequences=sequences: floor(world, sequences)))
+            sequences = rows_of(world, batch)
+            bare.append(sum(timed(world, lambda rows=sequences: floors.forward(world, rows)) for _ in range(readings))
+                        if zeroth else timed(world, lambda rows=sequences: floors.forward_backward(world, rows)))
             rows.append(row)
     rows, bare = rows[figure.warmup :], bare[figure.warmup :]
     return {**middle(rows), "each": [row["seconds"] for row in rows], "floor": median(bare),

@@ -21,7 +21,7 @@ from torch.profiler import ProfilerActivity, profile, record_function
 from benchmark.core.meter import PeakMemory
 from benchmark.lm.sequences import Sequences
 from benchmark.studies.speed import floors
-from benchmark.studies.speed.measure import HALFWAY, make_method
+from benchmark.studies.speed.measure import HALFWAY, make_method, rows_of
 from benchmark.studies.speed.plan import Figure
 from benchmark.studies.speed.world import World
 
@@ -45,8 +45,8 @@ def run_phases(world: World, figure: Figure, probe: Probe, updates: int = 2) -> 
         objective, estimator = make_method(world, figure)
         for _ in range(updates):
             batch = probe("rollout", objective.collect)
-            probe("update", lambda batch=batch: estimator.step(objective.loss, batch, HALFWAY))
-        return batch.whole
+            probe("update", lambda batch=batch: estimator.step(world.problem(objective, batch), HALFWAY))
+        return rows_of(world, batch)
 
     sequences = method()
     give_back(world)

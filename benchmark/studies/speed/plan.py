@@ -18,7 +18,7 @@ DEFAULT_PARTS = ("methods", "floors", "peers")
 FLOORS = ("generate", "forward", "forward-twice", "forward-backward")
 PEERS = {"trl-rloo": "rloo", "trl-online-dpo": "online-dpo", "trl-dpo": "dpo"}  # and what each is compared with
 ALL = "all"  # variant: no adapter, all parameters trained
-WARM_START = "warm-start"  # variant: ZOPrO's first iteration
+WARM_START = "warm-start"  # variant: the first iteration of a method that begins otherwise
 SWEPT = ("rloo", "mezo", "zopro")
 
 # Prompts are 2/3 to 1 times decoding.max_prompt_tokens long, completions exactly decoding.max_new_tokens.
@@ -146,11 +146,11 @@ def make_figures(config: Config, size: str, parts: Sequence[str], methods: Seque
 
     if "methods" in parts:
         for name in methods:
-            estimator = METHODS[name].estimator
-            if estimator == "zopro":
+            method = METHODS[name]
+            if method.warm_start:
                 add("methods", name, WARM_START)
             add("methods", name)
-            if estimator in ("spsa", "zopro") and METHODS[name].objective != "dpo":
+            if method.zeroth_order and method.objective != "dpo":
                 add("methods", name, ALL)
     if "floors" in parts:
         for variant in ("", ALL):

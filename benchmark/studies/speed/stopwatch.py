@@ -12,7 +12,7 @@ from unittest.mock import patch
 
 import torch
 
-from baselines.context import Objective
+from baselines.contract import Objective
 from benchmark.studies.speed.world import World
 
 # In the order of a chart. `other_*` is what is left of a ledger: batches, encoding, padding, bookkeeping, and with

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import torch
 
-from baselines.context import Context
+from baselines.contract import Context, Objective
 from benchmark.core.meter import Meter
 from benchmark.core.seeding import generator, global_seed
 from benchmark.lm.adapted import add_adapter
@@ -20,11 +20,12 @@ from benchmark.lm.encoder import Encoder
 from benchmark.lm.loading import device_of, tiny_config
 from benchmark.lm.policy import Policy
 from benchmark.lm.reward import RewardModel
-from benchmark.lm.rollout import PromptStream, Sampler
+from benchmark.lm.rollout import AnyBatch, PromptStream, Sampler
 from benchmark.lm.sequences import Sequences
 from benchmark.lm.training import Pair
 from benchmark.plan.resolve import Config
 from benchmark.run.prepared import parameter_count
+from benchmark.run.problem import BatchProblem
 
 PAD, BOS, END = "<pad>", "<bos>", "<end>"  # ids 0, 1, 2
 EOS = "<eos>"  # id = vocabulary: beyond what the model knows
@@ -109,6 +110,10 @@ class World:
         sampler = Sampler(self.policy, self.reward, prompts, config.decoding.temperature, "rollout", SEED)
         return Context(self.policy, sampler, lambda: self.new_reward("critic"), self.pairs,
                        config.loop.sequences_per_update, config.decoding.temperature, SEED)
+
+    def problem(self, objective: Objective, batch: AnyBatch) -> BatchProblem:
+        """What one update descends."""
+        return BatchProblem(objective, batch, self.config.execution.backward_batch)
 
     def finished(self, k: int) -> Sequences:
         """The sequences of one update, k completions a prompt, as if they had been sampled."""

@@ -51,12 +51,16 @@ def searchable(folder: Path = SPACES) -> list[str]:
 
 
 def load_space(method: str, folder: Path = SPACES) -> tuple[Dimension, ...]:
-    """The search space of ``method``: one dimension per table of ``<folder>/<method>.toml``, in the file's order.
+    """The search space of ``method``: one dimension per table of ``<folder>/<method>.toml``, in the file's order; of a
+    method without a file, that of its base as far as it has its hyperparameters and does not set them.
 
     Raises:
         ConfigError: no such file, unknown hyperparameter or key, a value that the hyperparameter does not take,
             low ≥ high, no source, or a published default outside the space.
     """
+    row = get_method(method)
+    if method not in searchable(folder) and row.base:
+        return tuple(d for d in load_space(row.base, folder) if d.name in row.fields() and d.name not in row.defaults)
     check_name(method, searchable(folder), "method with a search space (benchmark/studies/tuning/spaces)")
     path = folder / f"{method}.toml"
     tables = read_toml(path, f"search space {path.name}")
@@ -91,7 +95,7 @@ def _dimension(method: str, name: str, table: Any, file: str) -> Dimension:
             raise ConfigError(f"{place}.values takes a list of at least two different values, not {table['values']!r}.")
         dimension = Dimension(name, kind, source, values=values)
     else:
-        if spec.type != "float":
+        if spec.type is not float:
             raise ConfigError(f"{place} is no real number: use kind = 'choice' and list its values.")
         low, high = (checked(key, table[key]) for key in ("low", "high"))
         if low >= high or (kind == "log" and low <= 0):

@@ -7,7 +7,7 @@ import pytest
 
 from benchmark.core.errors import ConfigError, RunError
 from benchmark.core.meter import Budget, Meter, PeakMemory
-from benchmark.run.loop import Slice
+from benchmark.run.schedule import BudgetSlices
 
 
 class FakeClock:
@@ -108,7 +108,7 @@ def test_a_budget_reads_its_number():
 
 def test_slices_end_exactly_at_their_share(clock):
     meter = Meter(clock)
-    slices = Slice(12, "seconds", 4, meter)
+    slices = BudgetSlices(12, "seconds", 4, meter)
     with meter.ledger("update"):
         assert not slices.over(0)
         clock.now += 3

@@ -7,6 +7,7 @@ import errno
 import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -126,10 +127,10 @@ def test_running_out_of_memory_says_what_to_make_smaller_and_stops_no_other_run(
     assert not carry_out(finished).failed
     before = of_run(finished.store)
 
-    def step(self, loss, batch, progress):
-        if loss.__self__.__class__ is not DPO and progress.run >= 0.5:
+    def step(self, problem, progress):
+        if not isinstance(problem.objective, DPO) and progress.run >= 0.5:
             raise error
-        return original(self, loss, batch, progress)
+        return original(self, problem, progress)
 
     monkeypatch.setattr(Backpropagation, "step", step)
     outcome = carry_out(faulty, other)
@@ -157,12 +158,12 @@ def test_a_policy_or_a_figure_that_is_not_finite_is_a_result_too(job, monkeypatc
     wrong, other = job("rloo"), job("dpo")
     original = Backpropagation.step
 
-    def step(self, loss, batch, progress):
-        figures = original(self, loss, batch, progress)
-        if isinstance(loss.__self__, DPO):
-            return {**figures, "gradient_norm": float("inf")}
+    def step(self, problem, progress):
+        update = original(self, problem, progress)
+        if isinstance(problem.objective, DPO):
+            return replace(update, figures={"gradient_norm": float("inf")})
         next(iter(self.parameters.values())).data.fill_(float("nan"))
-        return figures
+        return update
 
     monkeypatch.setattr(Backpropagation, "step", step)
     outcome = carry_out(wrong, other)

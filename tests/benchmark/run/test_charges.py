@@ -7,7 +7,7 @@ import json
 import pytest
 
 from benchmark.core.meter import Meter
-from benchmark.run.loop import Execution, execute
+from benchmark.run.loop import RunInProgress, execute
 from benchmark.run.store import RunStore
 
 
@@ -95,13 +95,14 @@ def fake_run(prepared, make_run, tmp_path):
     def run(method, limit, iterations):
         assignments = ("budget.kind=seconds", f"budget.limit={limit}", f"loop.iterations={iterations}")
         clock, store = Clock(), RunStore(tmp_path / "run")
-        execution = Execution(make_run(method, *assignments, f"{method}.epochs=1"), prepared, store,
-                              lambda state: None, Meter(clock))
+        execution = RunInProgress(make_run(method, *assignments, f"{method}.epochs=1"), prepared, store,
+                                  lambda state: None, Meter(clock))
         store.start({}, {})
-        execution.objective.collect = clock.taking(3, execution.objective.collect)
+        who = execution.who
+        who.objective.collect = clock.taking(3, who.objective.collect)
         execution.estimator.step = clock.taking(1, execution.estimator.step)
-        execution._refine = clock.taking(40, execution._refine)
-        execution.evaluator.evaluate = clock.taking(500, execution.evaluator.evaluate)
+        execution.refinement.refine = clock.taking(40, execution.refinement.refine)
+        who.evaluator.evaluate = clock.taking(500, who.evaluator.evaluate)
         summary = execution.execute()
         updates = [json.loads(row) for row in (store.folder / "updates.jsonl").read_text().splitlines()]
         assert sum(summary["ledgers"].values()) == summary["wall_seconds"] == clock.now

@@ -10,7 +10,7 @@ import pytest
 
 from baselines.registry import METHODS
 from benchmark.core.meter import Meter
-from benchmark.run.loop import Execution, execute
+from benchmark.run.loop import RunInProgress, execute
 from benchmark.run.store import RunStore
 from tests.benchmark.reporting.outcomes import of_run
 
@@ -92,8 +92,8 @@ def test_so_does_a_run_that_stopped_outside_an_update(place, prepared, make_run,
             raise Stopped
         return original(self, *arguments)
 
-    original = getattr(Execution, place)
-    monkeypatch.setattr(Execution, place, stopped)
+    original = getattr(RunInProgress, place)
+    monkeypatch.setattr(RunInProgress, place, stopped)
     with pytest.raises(Stopped):
         execute(run, prepared, store, lambda state: None)
     monkeypatch.undo()
@@ -183,7 +183,7 @@ def test_only_two_checkpoints_are_kept(stopped):
 
 def test_checkpoints_are_made_as_often_as_asked_and_after_every_iteration(prepared, make_run, tmp_path, monkeypatch):
     made = []
-    monkeypatch.setattr(Execution, "_checkpoint", lambda self, iteration, begun: made.append((iteration, begun)))
+    monkeypatch.setattr(RunInProgress, "_checkpoint", lambda self: made.append((self.iteration, self.begun)))
     for number, seconds in enumerate((0, 1000)):
         store = RunStore(tmp_path / str(number))
         execute(make_run("dpo", f"checkpoint_seconds={seconds}"), prepared, store, lambda state: None)

@@ -10,8 +10,6 @@ import pandas as pd
 import pytest
 import torch
 
-from baselines import hyperparameters as hp
-from baselines.estimators.spsa import SPSA
 from benchmark.cli import main
 from benchmark.core.errors import ConfigError
 from benchmark.plan.run import load_run
@@ -19,7 +17,8 @@ from benchmark.reporting.pages import directions
 from benchmark.run.loop import execute
 from benchmark.run.store import RunStore
 from benchmark.studies import directions as module
-from benchmark.studies.directions import START, Point, Settings, candidates, measure, norm
+from benchmark.studies.directions import Point, Settings, candidates, measure, norm
+from tests.baselines.parts import make, step, z_of
 from tests.baselines.test_estimators import batch, linear_loss, parameters
 
 
@@ -39,12 +38,12 @@ def test_gaussian_directions_are_as_good_as_theory_says():
     """E cos = √(2/πd) and E‖ĝ − g‖²/‖g‖² = d + 1; 400 draws, bands of 5 standard errors."""
     point = LinearPoint()
     d = sum(p.numel() for p in point.parameters.values())
-    spsa = SPSA(point.parameters, hp.SPSA(lr=0.0), 0, 4)
+    spsa = make("mezo", point.parameters, lr=0.0)
 
     def draw(number):
         spsa.updates = number
-        z = {name: spsa._direction(name, START) for name in point.parameters}
-        slope = spsa.step(point.loss_of, batch(), START)["slope"]
+        z = {name: z_of(spsa, name) for name in point.parameters}
+        slope = step(spsa, point.loss_of, batch())["slope"]
         return {name: slope * value for name, value in z.items()}
 
     figures = measure(point, draw, 400, 2.0, 1e-3)
@@ -81,7 +80,7 @@ def test_a_run_directory_gives_the_run_back(finished):
 def test_candidates_on_a_real_run(finished, prepared):
     run, store = finished
     point = Point(run, prepared, store, 1, Settings(draws=2, rollouts=2))
-    before = point.execution.policy.state()
+    before = point.who.policy.state()
     saved = store.policy_update(0)
     found = {}
     for name, weight, draw, forwards in candidates(point):

@@ -1,0 +1,298 @@
+"""What the parts of a method promise each other. None of them sees a clock's limit, a file or the name of a task.
+
+A method is an *objective* (what is minimised) and an *estimator* (how its descent is found). The loop hands the
+estimator a *problem*: the objective's loss on the present batch, with all its micro-batches. A first-order estimator
+asks the problem for gradients; a zeroth-order one reads its value at points that a *probe* chooses along what a
+*direction* draws. What is done with the estimate of the gradient is a *rule*.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+import torch
+
+from benchmark.core.checkpoint import Saved
+from benchmark.core.seeding import derive_seed, standard_normal
+from benchmark.lm.adapted import Tensors
+from benchmark.lm.policy import Policy
+from benchmark.lm.reward import RewardModel
+from benchmark.lm.rollout import AnyBatch, Sampler
+from benchmark.lm.training import Pair
+
+if TYPE_CHECKING:
+    from torch.nn import Parameter
+
+
+@dataclass(frozen=True)
+class Context:
+    """The world of an objective.
+
+    Attributes:
+        policy: π, with its reference inside.
+        sampler: makes rollouts of the current policy, scored by the current reward model.
+        new_critic: builds a trainable value model that starts from r₀.
+        pairs: the task's training pairs, preferred completion first.
+        sequences: completions, or sequences of pairs, per update: the same for every method.
+        temperature: of rollouts and of the policy they define.
+        seed: the run's seed.
+    """
+
+    policy: Policy
+    sampler: Sampler
+    new_critic: Callable[[], RewardModel]
+    pairs: Sequence[Pair]
+    sequences: int
+    temperature: float
+    seed: int
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run stands, as shares of its budget in [0, 1]: of the whole run, and of the current iteration."""
+
+    run: float
+    iteration: float
+
+
+class History(Protocol):
+    """Updates of policy and reward model over the iterations, as differences of their trained tensors."""
+
+    def policy_update(self, iteration: int) -> Tensors:
+        """Policy after ``iteration`` minus before it."""
+
+    def reward_update(self, iteration: int) -> Tensors:
+        """Reward model after the refinement of ``iteration`` minus before."""
+
+
+class Objective:
+    """What is minimised. Turns prompts or pairs into a scalar loss of the current policy; updates no parameter.
+
+    Attributes:
+        sampled: whether the loss samples completions, and so has no gradient and takes many forward passes.
+        rollout_passes: forward passes of a rollout per completion (generation, π₀, reward model); of the task's own
+            pairs per sequence.
+        reading_passes: those of one reading of the loss.
+        parameters: trained beside the policy's (PPO's critic).
+    """
+
+    sampled = False
+    rollout_passes, reading_passes = 3, 1
+
+    def __init__(self, context: Context, settings: Any):
+        self.context, self.settings = context, settings
+        self.parameters: dict[str, Parameter] = {}
+
+    @property
+    def epochs(self) -> int:
+        """Updates on each batch."""
+        return getattr(self.settings, "epochs", 1)
+
+    def collect(self) -> AnyBatch:
+        """The next batch to learn from."""
+        raise NotImplementedError
+
+    def loss(self, batch: Any) -> torch.Tensor:
+        """Scalar loss of a micro-batch; micro-batch losses add up to the loss of their batch."""
+        raise NotImplementedError
+
+    def state(self) -> Saved:
+        """All that the next batches depend on, models of its own included: a checkpoint's part (see
+        :mod:`benchmark.core.checkpoint`)."""
+        return {"sampler": self.context.sampler.state()}
+
+    def load_state(self, state: Saved) -> None:
+        """Go on from ``state``, in a new object made with the same arguments."""
+        self.context.sampler.load_state(state["sampler"])
+
+
+class Problem(Protocol):
+    """The loss of the present batch at the present parameters, all micro-batches of it.
+
+    Attributes:
+        sampled: as the objective's.
+    """
+
+    sampled: bool
+
+    def value(self) -> float:
+        """The loss, without gradient."""
+
+    def backward(self) -> float:
+        """The loss; its gradients are added to ``.grad``."""
+
+    def terms(self, *seed: object) -> list[float]:
+        """Parts that add up to :meth:`value`, over rows in an order drawn from the stream ``seed``."""
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Random draws for one tensor, from streams named by (seed, update, sample, tensor): the same whenever they are
+    asked for, whatever the order and however the batch is split."""
+
+    theta: torch.Tensor
+    name: str
+    seed: int
+    update: int
+    sample: int = 0
+
+    def __call__(self, shape: Sequence[int] | None = None) -> torch.Tensor:
+        """N(0, 1) draws of this sample, in θ's dtype and place; ``shape`` default: θ's."""
+        names = ("perturbation", self.seed, self.update, *([self.sample] if self.sample else []))
+        return self._draw(shape, derive_seed(*names), self.name)
+
+    def shared(self, shape: Sequence[int], since: int, what: str = "") -> torch.Tensor:
+        """N(0, 1) draws that all samples of all updates share which name the same update ``since``: the basis of a
+        window needs no memory of its own, and is there again after a resume."""
+        return self._draw(shape, derive_seed("shared", self.seed, since, what), self.name)
+
+    def _draw(self, shape: Sequence[int] | None, *names: object) -> torch.Tensor:
+        return standard_normal(self.theta if shape is None else self.theta.new_empty(tuple(shape)), *names)
+
+
+class Direction:
+    """The law of the perturbation z. A subclass overrides :meth:`z`, and what else it needs.
+
+    Args:
+        parameters: what is trained, by name. settings: its hyperparameters.
+    """
+
+    copies = 0.0  # state, in copies of the trained parameters
+
+    def __init__(self, parameters: dict[str, Parameter], settings: Any):
+        self.parameters, self.settings = parameters, settings
+        self.warnings: list[str] = []  # what a reader of the result must know; shown with the run's row
+
+    def begin_iteration(self, iteration: int, history: History) -> None:
+        """Called before the first update of every iteration."""
+
+    def begin(self, update: int, progress: Progress) -> None:
+        """Called before every update; ``update`` counts those made before it."""
+
+    def z(self, name: str, theta: torch.Tensor, noise: Noise) -> torch.Tensor | None:
+        """z of one tensor, in its shape; None = this tensor stays as it is. Asked for more than once an update: the
+        same arguments must give the same bits."""
+        raise NotImplementedError
+
+    def figures(self) -> dict[str, float]:
+        """For the log of the present update."""
+        return {}
+
+    def state(self) -> Saved:
+        """All that the next z depend on, apart from what ``begin_iteration`` reads."""
+        return {}
+
+    def load_state(self, state: Saved) -> None:
+        """Go on from ``state``; within an iteration, ``begin_iteration`` was called for it before."""
+
+
+class Probe:
+    """Where the loss is read, and what the readings say. The estimate is Σ wᵢ zᵢ over samples i.
+
+    Attributes:
+        epsilon: size of the perturbations.
+        forwards: readings of the loss an update, each a forward pass over the batch.
+    """
+
+    epsilon: float
+    forwards: int
+
+    def __init__(self, settings: Any):
+        self.settings, self.epsilon = settings, settings.epsilon
+
+    def points(self) -> list[tuple[int, float]]:
+        """(sample, scale) of every reading: L(θ + scale · z of that sample); scale 0 is θ itself."""
+        raise NotImplementedError
+
+    def weights(self, losses: Sequence[float]) -> dict[int, float]:
+        """Sample → its weight in the estimate, from the readings in the order of :meth:`points`."""
+        raise NotImplementedError
+
+
+class Rule:
+    """What is done with an estimate of the gradient."""
+
+    copies = 0.0  # state, in copies of the trained parameters
+
+    def __init__(self, parameters: dict[str, Parameter], settings: Any):
+        self.parameters, self.settings = parameters, settings
+
+    def begin_iteration(self, iteration: int) -> None:
+        """Called before the first update of every iteration."""
+
+    def step(self, names: list[str], estimate: torch.Tensor, lr: float) -> None:
+        """Update the tensors ``names`` from their estimate, flattened one after the other (n,); it may be overwritten.
+        An update calls this for groups of names that together are all that are updated."""
+        raise NotImplementedError
+
+    def apply(self, lr: float) -> None:
+        """Update everything from ``.grad``."""
+        names = [name for name, parameter in self.parameters.items() if parameter.grad is not None]
+        self.step(names, torch.cat([self.parameters[name].grad.flatten() for name in names]), lr)
+
+    def state(self) -> Saved:
+        return {}
+
+    def load_state(self, state: Saved) -> None:
+        """Go on from ``state``."""
+
+
+@dataclass(frozen=True)
+class Update:
+    """What an estimator did.
+
+    Attributes:
+        loss: mean of the readings, or the loss that was back-propagated. lr: learning rate.
+        figures: further figures for the log.
+        readings: of a zeroth-order update, the losses that were read; none of a first-order one.
+        sizes: ‖εz‖ of each tensor that was perturbed.
+    """
+
+    loss: float
+    lr: float
+    figures: dict[str, float]
+    readings: tuple[float, ...] = ()
+    sizes: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def difference(self) -> float:
+        """How far the readings lie apart: L₊ − L₋ of two; of more, the root mean square of their pairwise differences,
+        which is the same thing without the sign."""
+        if len(self.readings) == 2:
+            return self.readings[0] - self.readings[1]
+        return 2**0.5 * statistics.stdev(self.readings)
+
+    def row(self) -> dict[str, float]:
+        """Everything for the log."""
+        signal = {"difference": self.difference} if self.readings else {}
+        return {"loss": self.loss, **signal, **self.figures, "lr": self.lr}
+
+
+class Estimator(Protocol):
+    """How the descent is found. Sees a problem and tensors, never a task."""
+
+    parameters: dict[str, Parameter]  # what it updates
+    warnings: list[str]  # what a reader of the result must know; shown with the run's row
+
+    def begin_iteration(self, iteration: int, history: History) -> None:
+        """Called before the first update of every iteration."""
+
+    def step(self, problem: Problem, progress: Progress) -> Update:
+        """Make one update. RunError if the loss is not finite."""
+
+    def state(self) -> Saved:
+        """All that the next updates depend on, apart from the parameters and what ``begin_iteration`` reads."""
+
+    def load_state(self, state: Saved) -> None:
+        """Go on from ``state``; within an iteration, ``begin_iteration`` was called for it before."""
+
+
+def scheduled(lr: float, schedule: str, progress: Progress) -> float:
+    """Learning rate at ``progress``: constant, or linear to zero over the run or over each iteration."""
+    if schedule == "constant":
+        return lr
+    done = progress.run if schedule == "linear" else progress.iteration
+    return lr * max(0.0, 1.0 - done)

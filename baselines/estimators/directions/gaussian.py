@@ -1,0 +1,14 @@
+"""Gaussian directions: MeZO's (Malladi et al. 2023, arXiv 2305.17333)."""
+
+from __future__ import annotations
+
+import torch
+
+from baselines.contract import Direction, Noise
+
+
+class Gaussian(Direction):
+    """z ~ N(0, I)."""
+
+    def z(self, name: str, theta: torch.Tensor, noise: Noise) -> torch.Tensor:
+        return noise()

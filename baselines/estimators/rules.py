@@ -1,0 +1,103 @@
+"""Rules: what is done with an estimate of the gradient. One from torch.optim is three lines."""
+
+from __future__ import annotations
+
+import torch
+from torch.nn import Parameter
+
+from baselines import hyperparameters as hp
+from baselines.contract import Rule
+from benchmark.core.checkpoint import Saved, load_optimizer_state, optimizer_state
+from benchmark.core.errors import ConfigError
+
+
+class SGD(Rule):
+    """θ ← θ − lr·(ĝ + weight_decay·θ)."""
+
+    settings: hp.SGD
+
+    def step(self, names: list[str], estimate: torch.Tensor, lr: float) -> None:
+        tensors = [self.parameters[name].data for name in names]
+        theta = torch.cat([tensor.reshape(-1) for tensor in tensors]) if len(tensors) > 1 else tensors[0].reshape(-1)
+        after = theta.sub(self.moved(estimate).add_(theta, alpha=self.settings.weight_decay), alpha=lr)
+        for tensor, part in zip(tensors, after.split([tensor.numel() for tensor in tensors]), strict=True):
+            tensor.copy_(part.view_as(tensor))
+
+    def moved(self, estimate: torch.Tensor) -> torch.Tensor:
+        """What of the estimate is followed."""
+        return estimate
+
+
+class Sign(SGD):
+    """θ ← θ − lr·(sign ĝ + weight_decay·θ) (signSGD, Bernstein et al. 2018, arXiv 1802.04434)."""
+
+    def moved(self, estimate: torch.Tensor) -> torch.Tensor:
+        return estimate.sign_()
+
+
+class Optimizer(Rule):
+    """A rule of torch.optim, or any optimiser with that interface. With the schedule ``linear_iteration`` its state is
+    new in every iteration, as in a pipeline that builds one trainer per iteration."""
+
+    def __init__(self, parameters: dict[str, Parameter], settings: hp.SGD):
+        super().__init__(parameters, settings)
+        self.optimizer = self.make(list(parameters.values()))
+
+    def make(self, parameters: list[Parameter]) -> torch.optim.Optimizer:
+        raise NotImplementedError
+
+    def begin_iteration(self, iteration: int) -> None:
+        if iteration and self.settings.schedule == "linear_iteration":
+            self.optimizer = self.make(list(self.parameters.values()))
+
+    def step(self, names: list[str], estimate: torch.Tensor, lr: float) -> None:
+        tensors = [self.parameters[name] for name in names]
+        for tensor, part in zip(tensors, estimate.split([tensor.numel() for tensor in tensors]), strict=True):
+            tensor.grad = part.view_as(tensor)
+        self.apply(lr)
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def apply(self, lr: float) -> None:
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        self.optimizer.step()  # parameters without .grad are left alone
+
+    def state(self) -> Saved:
+        return {"optimizer": optimizer_state(self.optimizer)}
+
+    def load_state(self, state: Saved) -> None:
+        load_optimizer_state(self.optimizer, state["optimizer"])
+
+
+class AdamW(Optimizer):
+    """Decoupled weight decay (Loshchilov and Hutter 2019, arXiv 1711.05101)."""
+
+    copies = 2.0
+
+    def make(self, parameters: list[Parameter]) -> torch.optim.Optimizer:
+        return torch.optim.AdamW(parameters, lr=self.settings.lr, weight_decay=self.settings.weight_decay)
+
+
+class Momentum(Optimizer):
+    """Heavy ball: m ← μ m + ĝ; θ ← θ − lr·m."""
+
+    copies = 1.0
+    settings: hp.Momentum
+
+    def make(self, parameters: list[Parameter]) -> torch.optim.Optimizer:
+        return torch.optim.SGD(parameters, lr=self.settings.lr, momentum=self.settings.momentum,
+                               weight_decay=self.settings.weight_decay)
+
+
+class Muon(Optimizer):
+    """Momentum whose step is orthogonalised by Newton–Schulz iterations (Jordan et al. 2024), for matrices."""
+
+    copies = 1.0
+    settings: hp.Muon
+
+    def make(self, parameters: list[Parameter]) -> torch.optim.Optimizer:
+        if flat := [tuple(parameter.shape) for parameter in parameters if parameter.ndim != 2]:
+            raise ConfigError(f"muon: it updates matrices only, and a tensor of shape {flat[0]} is trained. Use "
+                              f"adapter.kind=lora, or another rule.")
+        return torch.optim.Muon(parameters, lr=self.settings.lr, weight_decay=self.settings.weight_decay,
+                                momentum=self.settings.momentum)
