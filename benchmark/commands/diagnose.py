@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from benchmark.commands.options import add_choice, add_origin, chosen_runs, make_folder
+from baselines.registry import METHODS, method_groups
+from benchmark.commands.options import add_choice, add_origin, chosen_runs, make_folder, names
 from tasks import TASKS
 
 
@@ -15,6 +16,8 @@ def register(commands: argparse._SubParsersAction) -> None:
     diagnose.add_argument("--draws", type=int, default=8, metavar="N", help="directions drawn a point (default 8)")
     diagnose.add_argument("--epsilon", type=float, default=0.0, metavar="X", help="size of the perturbation of every "
                           "candidate (default: Gaussian 0.01, ZOPrO as in its run)")
+    diagnose.add_argument("--candidate", action="append", metavar="NAME", help="further zeroth-order methods or a "
+                          "group, whose directions are measured beside MeZO's and ZOPrO's")
     add_origin(diagnose)
     diagnose.set_defaults(command=command_diagnose)
 
@@ -25,7 +28,8 @@ def command_diagnose(options: argparse.Namespace) -> int:
     from benchmark.grid.finished import with_models
     from benchmark.studies.directions import Settings, write_diagnosis
 
-    settings = Settings(draws=options.draws, epsilon=options.epsilon)
+    candidates = names(options.candidate, list(METHODS), "method", method_groups()) if options.candidate else []
+    settings = Settings(draws=options.draws, epsilon=options.epsilon, candidates=tuple(candidates))
     runs = chosen_runs(options, ["zopro"], trust_remote_code=options.trust_remote_code)
     runs = [(with_models(run, options.model, options.judge), store) for run, store in runs]
     make_folder(options.folder / "diagnose")

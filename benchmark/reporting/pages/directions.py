@@ -35,11 +35,17 @@ def _beside_backpropagation(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.join(first.add_suffix("_first"), on=key)
 
 
+def looks_of(rows: pd.DataFrame) -> dict[str, tuple[str, str]]:
+    """Direction → colour and marker: those above, then further methods by their own looks."""
+    further = [name for name in rows.estimator.unique() if name not in LOOKS]
+    return LOOKS | {name: (look.colour, look.marker) for name, look in style.looks(further).items()}
+
+
 def summarise(rows: pd.DataFrame, tasks: Sequence[str]) -> pd.DataFrame:
     """One line a (task, estimator, weight), in the order of ``tasks``: means over points; ``relative`` compares with
     backpropagation there."""
     joined = _beside_backpropagation(rows)
-    order = {name: i for i, name in enumerate(LOOKS)}
+    order = {name: i for i, name in enumerate(looks_of(rows))}
     grouped = joined.groupby(["task", "estimator", "weight"], dropna=False, sort=False)
     table = grouped.agg(
         cosine=("cosine", "mean"), cosine_sd=("cosine_sd", "mean"),
@@ -107,7 +113,7 @@ def _figure(table: pd.DataFrame, rows: pd.DataFrame, titles: Mapping[str, str]) 
             ("relative", "decrease of L per forward pass\n[× backpropagation]", 1e-2),
         )):
             axes = grid[row][column]
-            for name, (colour, marker) in LOOKS.items():
+            for name, (colour, marker) in looks_of(rows).items():
                 mean, dots = (f[(f.task == task) & (f.estimator == name)] for f in (table, rows))
                 if not len(mean):
                     continue
