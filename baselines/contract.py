@@ -156,11 +156,20 @@ class Noise:
 class Direction:
     """The law of the perturbation z. A subclass overrides :meth:`z`, and what else it needs.
 
+    A *latent* direction searches a subspace: it draws coordinates, maps them to tensors by :meth:`lift`, and rules act
+    on coordinates, so that their state has the size of the subspace.
+
+    Attributes:
+        copies: state, in copies of the trained parameters.
+        learns: whether :meth:`noted` wants every estimate.
+        renewed: whether :meth:`begin` has changed the subspace, so that what a rule remembers is to be carried over.
+
     Args:
         parameters: what is trained, by name. settings: its hyperparameters.
     """
 
-    copies = 0.0  # state, in copies of the trained parameters
+    copies = 0.0
+    latent = learns = renewed = False
 
     def __init__(self, parameters: dict[str, Parameter], settings: Any):
         self.parameters, self.settings = parameters, settings
@@ -175,7 +184,34 @@ class Direction:
     def z(self, name: str, theta: torch.Tensor, noise: Noise) -> torch.Tensor | None:
         """z of one tensor, in its shape; None = this tensor stays as it is. Asked for more than once an update: the
         same arguments must give the same bits."""
+        coordinates = self.coordinates(name, theta, noise)
+        return None if coordinates is None else self.lift(name, theta, coordinates)
+
+    def coordinates(self, name: str, theta: torch.Tensor, noise: Noise) -> torch.Tensor | None:
+        """Of a latent direction: those of z in the subspace."""
         raise NotImplementedError
+
+    def lift(self, name: str, theta: torch.Tensor, coordinates: torch.Tensor) -> torch.Tensor:
+        """Of a latent direction: coordinates → a tensor in θ's shape. Linear."""
+        raise NotImplementedError
+
+    def latent_shape(self, name: str, theta: torch.Tensor) -> tuple[int, ...]:
+        """Of a latent direction: the shape of the coordinates."""
+        raise NotImplementedError
+
+    def measured(self, losses: Sequence[float]) -> None:
+        """Told the readings of the present update, before it is made."""
+
+    def followed(self, name: str, theta: torch.Tensor, noise: Noise, z: torch.Tensor) -> torch.Tensor:
+        """What a sample's weight multiplies in the estimate; z itself unless the direction is latent or bent."""
+        return self.coordinates(name, theta, noise) if self.latent else z
+
+    def noted(self, name: str, estimate: torch.Tensor) -> None:
+        """Told the estimate of a tensor (of its coordinates), before a rule makes anything of it."""
+
+    def carried(self, name: str, moment: torch.Tensor) -> torch.Tensor:
+        """What a rule remembers of a tensor, in its shape, after the subspace has changed."""
+        return moment
 
     def figures(self) -> dict[str, float]:
         """For the log of the present update."""
@@ -208,8 +244,16 @@ class Probe:
         raise NotImplementedError
 
     def weights(self, losses: Sequence[float]) -> dict[int, float]:
-        """Sample → its weight in the estimate, from the readings in the order of :meth:`points`."""
+        """Sample → its weight in the estimate, from the readings in the order of :meth:`points`. No sample = no update
+        is made."""
         raise NotImplementedError
+
+    def state(self) -> Saved:
+        """All that the next weights depend on."""
+        return {}
+
+    def load_state(self, state: Saved) -> None:
+        """Go on from ``state``."""
 
 
 class Rule:
@@ -227,6 +271,9 @@ class Rule:
         """Update the tensors ``names`` from their estimate, flattened one after the other (n,); it may be overwritten.
         An update calls this for groups of names that together are all that are updated."""
         raise NotImplementedError
+
+    def carry(self, carried: Callable[[str, torch.Tensor], torch.Tensor]) -> None:
+        """Replace all that is remembered of a tensor: ``carried`` takes its name and a moment in its shape."""
 
     def apply(self, lr: float) -> None:
         """Update everything from ``.grad``."""

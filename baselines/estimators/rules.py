@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch.nn import Parameter
 
@@ -61,6 +63,13 @@ class Optimizer(Rule):
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         self.optimizer.step()  # parameters without .grad are left alone
+
+    def carry(self, carried: Callable[[str, torch.Tensor], torch.Tensor]) -> None:
+        for name, parameter in self.parameters.items():
+            moments = self.optimizer.state.get(parameter, {})
+            for key, moment in moments.items():
+                if torch.is_tensor(moment) and moment.shape == parameter.shape:
+                    moments[key] = carried(name, moment)
 
     def state(self) -> Saved:
         return {"optimizer": optimizer_state(self.optimizer)}

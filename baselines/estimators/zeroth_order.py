@@ -32,11 +32,18 @@ class ZerothOrder:
             tensor of memory instead of a copy of all, for noise made several times instead of once.
     """
 
-    def __init__(self, parameters: dict[str, torch.nn.Parameter], direction: Direction, probe: Probe, rule: Rule,
-                 seed: int, stream: bool = False):
-        self.parameters, self.direction, self.probe, self.rule = parameters, direction, probe, rule
+    def __init__(self, parameters: dict[str, torch.nn.Parameter], direction: Direction, probe: Probe,
+                 rule: Callable[[dict[str, torch.nn.Parameter]], Rule], seed: int, stream: bool = False):
+        self.parameters, self.direction, self.probe = parameters, direction, probe
         self.seed, self.stream, self.updates = seed, stream, 0
+        self.acted = self._latents() if direction.latent else parameters  # what the rule acts on
+        self.rule = rule(self.acted)
         self.groups = grouped(parameters)
+
+    def _latents(self) -> dict[str, torch.nn.Parameter]:
+        """Coordinates of a step, zero between updates."""
+        return {name: torch.nn.Parameter(theta.data.new_zeros(self.direction.latent_shape(name, theta)))
+                for name, theta in self.parameters.items()}
 
     @property
     def warnings(self) -> list[str]:
@@ -48,17 +55,21 @@ class ZerothOrder:
 
     def state(self) -> Saved:
         return {"updates": self.updates, "warnings": self.warnings, "direction": self.direction.state(),
-                "rule": self.rule.state()}
+                "probe": self.probe.state(), "rule": self.rule.state()}
 
     def load_state(self, state: Saved) -> None:
         self.updates, self.direction.warnings = state["updates"], state["warnings"]
         self.direction.load_state(state["direction"])
+        self.probe.load_state(state["probe"])
         self.rule.load_state(state["rule"])
 
     def z(self, sample: int, name: str) -> torch.Tensor | None:
         """z of one tensor in the present update."""
         theta = self.parameters[name].data
-        return self.direction.z(name, theta, Noise(theta, name, self.seed, self.updates, sample))
+        return self.direction.z(name, theta, self._noise(sample, name))
+
+    def _noise(self, sample: int, name: str) -> Noise:
+        return Noise(self.parameters[name].data, name, self.seed, self.updates, sample)
 
     @torch.no_grad()
     def read(self, problem: Problem, progress: Progress) -> tuple[list[float], dict[int, float], Callable]:
@@ -82,6 +93,7 @@ class ZerothOrder:
         if not all(map(math.isfinite, weights.values())):
             listed = " and ".join(f"{loss}" for loss in losses)
             raise RunError(f"diverged: the perturbed losses are {listed}. Lower lr or epsilon.")
+        self.direction.measured(losses)
         return losses, weights, z
 
     def _loss_at(self, problem: Problem, z_of: Callable[[str], torch.Tensor | None], scale: float) -> float:
@@ -99,23 +111,45 @@ class ZerothOrder:
     @torch.no_grad()
     def step(self, problem: Problem, progress: Progress) -> Update:
         losses, weights, z = self.read(problem, progress)
+        if self.direction.renewed:
+            self.rule.carry(self.direction.carried)
         settings, epsilon = self.rule.settings, self.probe.epsilon
         lr = scheduled(settings.lr, settings.schedule, progress)
         arrival, sizes = Arrival(epsilon), {}
-        for names, zs in self._perturbed(z, min(weights, default=0)):
-            sizes |= {name: epsilon * part.float().norm().item() for name, part in zip(names, zs, strict=True)}
-            first, estimate = flat(zs), None
-            for sample, weight in weights.items():
-                term = weight * (first if sample == min(weights) else flat([z(sample, name) for name in names]))
-                estimate = term if estimate is None else estimate.add_(term)
+        for names, first in self._perturbed(z, min(weights, default=0)):
+            sizes |= {name: epsilon * part.float().norm().item() for name, part in zip(names, first, strict=True)}
             before = flat([self.parameters[name].data for name in names], copy=True)
-            if estimate is not None:
-                self.rule.step(names, estimate, lr)
-            arrival.note(before, flat([self.parameters[name].data for name in names]), first)
+            if weights:
+                self._follow(names, self._estimate(names, first, weights, z), lr)
+            arrival.note(before, flat([self.parameters[name].data for name in names]), flat(first))
         self.updates += 1
         slope = next(iter(weights.values())) if len(weights) == 1 else math.hypot(*weights.values())
         return Update(sum(losses) / len(losses), lr, {"slope": slope, **arrival.figures(), **self.direction.figures()},
                       tuple(losses), sizes)
+
+    def _estimate(self, names: list[str], first: list[torch.Tensor], weights: dict[int, float],
+                  z: Callable) -> torch.Tensor:
+        """Σ wᵢ zᵢ of some tensors (of their coordinates), flat; ``first``: z of the first sample."""
+        estimate = None
+        for sample, weight in weights.items():
+            zs = first if estimate is None else [z(sample, name) for name in names]
+            followed = [self.direction.followed(name, self.parameters[name].data, self._noise(sample, name), part)
+                        for name, part in zip(names, zs, strict=True)]
+            term = weight * flat(followed)
+            estimate = term if estimate is None else estimate.add_(term)
+        return estimate
+
+    def _follow(self, names: list[str], estimate: torch.Tensor, lr: float) -> None:
+        """Have the rule act on some tensors."""
+        if self.direction.learns:
+            acted = [self.acted[name] for name in names]
+            for name, tensor, part in zip(names, acted, estimate.split([t.numel() for t in acted]), strict=True):
+                self.direction.noted(name, part.view_as(tensor))
+        self.rule.step(names, estimate, lr)
+        for name in names if self.direction.latent else ():
+            theta, step = self.parameters[name].data, self.acted[name].data
+            theta.add_(self.direction.lift(name, theta, step))
+            step.zero_()
 
     def _perturbed(self, z: Callable, sample: int) -> Iterator[tuple[list[str], list[torch.Tensor]]]:
         """Names and z of one sample, group by group, without the tensors that stay as they are."""

@@ -119,7 +119,7 @@ def test_a_failing_run_is_recorded_and_named_and_the_others_go_on(tmp_path):
                     "--cache", tmp_path / "cache")
     output, errors = process.communicate(timeout=200)
     assert process.returncode == 1
-    assert "FAILED wmt20_mlqe zopro s0" in errors and "Raise zopro.warm_start_lr" in errors
+    assert "FAILED wmt20_mlqe zopro s0" in errors and "Raise warm_start_lr" in errors
     done = {p.parent.name.split("__")[1] for p in (tmp_path / "out").glob("*/summary.json")}
     failed = {p.parent.name.split("__")[1] for p in (tmp_path / "out").glob("*/error.json")}
     assert (done, failed) == ({"rloo"}, {"zopro"})

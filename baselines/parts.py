@@ -1,0 +1,60 @@
+"""The parts that methods are made of, each by its name: where its class is, and its hyperparameters.
+
+Classes are imported when they are used. To add a part, write its class and its hyperparameters and add a line to a
+table (docs/adding.md).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from baselines import hyperparameters as hp
+from benchmark.core.fields import fields_of
+from benchmark.core.naming import load
+
+
+@dataclass(frozen=True)
+class Nothing:
+    """The hyperparameters of a part that has none."""
+
+
+class Part(NamedTuple):
+    """Where a class is, and the dataclass of its hyperparameters."""
+
+    target: str
+    settings: type = Nothing
+
+    def build(self, first: Any, values: dict[str, Any]) -> Any:
+        """An object of the class, from its first argument and those of ``values`` that are its hyperparameters."""
+        return load(self.target)(first, settings_from(self.settings, values))
+
+
+def settings_from(cls: type, values: dict[str, Any]) -> Any:
+    return cls(**{name: values[name] for name in fields_of(cls)})
+
+
+_OBJECTIVES, _ESTIMATORS = "baselines.objectives", "baselines.estimators"
+_DIRECTIONS = f"{_ESTIMATORS}.directions"
+OBJECTIVES: dict[str, Part] = {
+    "rloo": Part(f"{_OBJECTIVES}.rloo:RLOO", hp.RLOO),
+    "rloo_shuffled": Part(f"{_OBJECTIVES}.rloo:ShuffledRLOO", hp.RLOO),
+    "ppo": Part(f"{_OBJECTIVES}.ppo:PPO", hp.PPO),
+    "online_dpo": Part(f"{_OBJECTIVES}.online_dpo:OnlineDPO", hp.OnlineDPO),
+    "dpo": Part(f"{_OBJECTIVES}.dpo:DPO", hp.DPO),
+    "reward": Part(f"{_OBJECTIVES}.reward:Reward", hp.Reward),
+}
+DIRECTIONS: dict[str, Part] = {
+    "gaussian": Part(f"{_DIRECTIONS}.gaussian:Gaussian"),
+    "informed": Part(f"{_DIRECTIONS}.informed:Informed", hp.Informed),
+}
+PROBES: dict[str, Part] = {
+    "two_point": Part(f"{_ESTIMATORS}.probes:TwoPoint", hp.TwoPoint),
+}
+RULES: dict[str, Part] = {
+    "sgd": Part(f"{_ESTIMATORS}.rules:SGD", hp.SGD),
+    "sign": Part(f"{_ESTIMATORS}.rules:Sign", hp.SGD),
+    "momentum": Part(f"{_ESTIMATORS}.rules:Momentum", hp.Momentum),
+    "adamw": Part(f"{_ESTIMATORS}.rules:AdamW", hp.AdamW),
+    "muon": Part(f"{_ESTIMATORS}.rules:Muon", hp.Muon),
+}
