@@ -92,7 +92,7 @@ def defaults(cls: type) -> dict[str, object]:
     return {f.name: f.default for f in dataclasses.fields(cls)}
 
 
-@pytest.mark.parametrize("page", [ROOT / "README.md", *DOCS], ids=name_of)
+@pytest.mark.parametrize("page", [ROOT / "README.md", *sorted((ROOT / "results").rglob("README.md")), *DOCS], ids=name_of)
 def test_links_lead_somewhere(page):
     links = [link for link in LINK.findall(prose(page)) if not re.match(r"https?://", link)]
     assert [link for link in links if broken(page, link)] == []
