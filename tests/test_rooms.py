@@ -215,7 +215,8 @@ def test_picture_and_table_are_what_the_imports_say():
     known = modules()
     found = doors(known)
     stands = PICTURE.read_text(encoding="utf-8"), TABLE.findall(PAGE.read_text(encoding="utf-8"))
-    assert stands == (picture(found), [table(known, found)]), "rooms have changed: python -m tests.test_rooms"
+    fresh = stands == (picture(found), [table(known, found)])
+    assert fresh, "rooms have changed: python -m tests.test_rooms"
 
 
 def test_files_are_short():
