@@ -19,6 +19,7 @@ from baselines.registry import METHODS
 
 ROOT = Path(__file__).parents[1]
 DOCS = sorted((ROOT / "docs").rglob("*.md"))
+READMES = [ROOT / "README.md", *sorted((ROOT / "results").rglob("README.md"))]
 POINTER = re.compile(r"\[`(?P<path>[^`:]+):(?P<line>\d+)`\]\((?P<link>[^)#\s]+)#L(?P<anchor>\d+)\)"
                      r"(?P<dash>\s+—\s+)`(?P<fragment>[^`\n]+)`")
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
@@ -92,7 +93,7 @@ def defaults(cls: type) -> dict[str, object]:
     return {f.name: f.default for f in dataclasses.fields(cls)}
 
 
-@pytest.mark.parametrize("page", [ROOT / "README.md", *DOCS], ids=name_of)
+@pytest.mark.parametrize("page", [*READMES, *DOCS], ids=name_of)
 def test_links_lead_somewhere(page):
     links = [link for link in LINK.findall(prose(page)) if not re.match(r"https?://", link)]
     assert [link for link in links if broken(page, link)] == []

@@ -93,7 +93,7 @@ def chosen_runs(options: argparse.Namespace, methods: list[str] | None = None, *
 
     Args:
         methods: whose runs if none are asked for; None = all.
-        trust_remote_code: as for :func:`benchmark.plan.run.run.load_run`.
+        trust_remote_code: as for :func:`benchmark.plan.run.load_run`.
     """
     from benchmark.grid.finished import finished_runs
 

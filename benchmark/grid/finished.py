@@ -20,7 +20,7 @@ def finished_runs(folder: Path, tasks: list[str], methods: list[str], seeds: lis
     """Finished runs of ``folder`` that match, in the order of ``tasks``, then seeds, then ``methods``.
 
     Args:
-        trust_remote_code: as for :func:`benchmark.plan.run.run.load_run`.
+        trust_remote_code: as for :func:`benchmark.plan.run.load_run`.
 
     Raises:
         BenchmarkError: there is none, one cannot be read, or one leads out of the folder.

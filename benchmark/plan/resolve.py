@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from baselines.registry import METHODS, get_method
 from benchmark.core.errors import ConfigError
 from benchmark.core.fields import fill
 from benchmark.core.naming import check_name
@@ -33,6 +34,7 @@ from benchmark.core.sections import (
     Model,
     RewardTraining,
 )
+from tasks import TASKS
 
 PROFILES = Path(__file__).parent / "profiles"
 TUNED_TABLES = ("search", "searched", "chosen", "reference_increase", "methods")  # of a file that `tune` wrote
@@ -78,10 +80,6 @@ class Config:
         for section in ("model", "judge"):
             values[section]["path"] = folder_name(values[section]["path"])
         return values
-
-
-
-
 
 
 def profiles() -> dict[str, str]:
@@ -160,8 +158,6 @@ def with_section(config: Config, section: str, values: dict[str, Any], origin: s
 
 def with_tasks(config: Config, tasks: dict[str, dict[str, dict[str, Any]]], origin: str) -> Config:
     """Return ``config`` with further overrides per task, above those it has; every one of them is checked now."""
-    from tasks import TASKS
-
     merged = {task: dict(sections) for task, sections in config.tasks.items()}
     for task, sections in tasks.items():
         check_name(task, TASKS, f"task in {origin}")
@@ -196,8 +192,6 @@ def _without(tasks: dict[str, dict[str, dict[str, Any]]], section: str, keys: Co
 
 def with_method(config: Config, method: str, values: dict[str, Any], origin: str) -> Config:
     """Return ``config`` with hyperparameters of ``method`` overridden."""
-    from baselines.registry import get_method
-
     checked = get_method(method).check(values, origin)
     return replace(config, methods={**config.methods, method: {**config.methods.get(method, {}), **checked}})
 
@@ -211,8 +205,6 @@ def with_assignments(config: Config, assignments: list[str], methods: list[str])
     Raises:
         ConfigError: no ``=``, unknown or ambiguous key, value of a wrong type.
     """
-    from baselines.registry import METHODS, get_method
-
     for assignment in assignments:
         key, equals, value = assignment.partition("=")
         if not equals:

@@ -22,8 +22,6 @@ PROTOCOL = "1.1"  # results of different protocol versions are never put in one 
 MODEL_DIGESTS = ("model_digest", "judge_digest")  # of models that lie in a folder: its name alone says little
 
 
-
-
 @dataclass(frozen=True)
 class Run:
     """One cell of the grid."""
@@ -100,8 +98,6 @@ def model_digests(config: Config) -> dict[str, str]:
     """What tells apart models that lie in folders: empty for hub models (their revision does) and tiny ones."""
     paths = {"model_digest": config.model.path, "judge_digest": config.judge.path if config.judge.kind == "llm" else ""}
     return {name: folder_digest(Path(path)) for name, path in paths.items() if path and Path(path).is_dir()}
-
-
 
 
 def make_runs(config: Config, sources: dict[str, TaskSource], methods: list[str], seeds: list[int]) -> list[Run]:

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmark.core.files import write_text, writing
+from benchmark.core.locks import locked
+from benchmark.core.paths import own_folder
 
 if TYPE_CHECKING:
     from benchmark.reporting.read.reader import Results
@@ -86,8 +88,6 @@ def report(
             the same method and seed twice). Nothing is written then.
         StorageError: a file cannot be written.
     """
-    from benchmark.core.locks import locked
-    from benchmark.core.paths import own_folder
     from benchmark.reporting.read import reader
     from benchmark.reporting.tables import formats, per_task
 

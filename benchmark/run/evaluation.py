@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from benchmark.core.errors import BenchmarkError, RunError
+from benchmark.core.files import write_json
 from benchmark.lm.adapted import Tensors
 from benchmark.lm.policy import Policy
 from benchmark.lm.reward import RewardModel
@@ -17,7 +18,6 @@ from benchmark.lm.sequences import Sequences
 from benchmark.run.judge import GoldJudge, Judge
 from benchmark.run.metrics import compute
 from benchmark.run.prepared import Prepared
-from benchmark.run.store import write_json
 
 Metrics = dict[str, float]
 

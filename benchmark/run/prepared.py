@@ -18,16 +18,12 @@ from benchmark.core.meter import Meter
 from benchmark.core.sections import Model
 from benchmark.lm.adapted import Adapted, add_adapter
 from benchmark.lm.encoder import Encoder
-from benchmark.lm.loading import (
-    device_of,
-    load_causal_lm,
-    load_raw_tokenizer,
-    load_scalar_model,
-)
+from benchmark.lm.loading import device_of, load_causal_lm, load_raw_tokenizer, load_scalar_model
 from benchmark.lm.policy import Policy
 from benchmark.lm.reward import RewardModel
 from benchmark.plan.resolve import Config
 from benchmark.run.judge import GoldJudge, Judge, LLMJudge, RewardModelJudge
+from tasks import get_task
 
 VERSION = "2"  # part of the cache key: raise it when a preparation would come out different
 CHECKSUMS = "checksums.json"
@@ -65,8 +61,6 @@ class Prepared:
     task: str
 
     def __post_init__(self) -> None:
-        from tasks import get_task
-
         check_finished(self.folder)
         self.adapter = get_task(self.task)
         self.device = device_of(self.config.execution)

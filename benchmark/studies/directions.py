@@ -14,16 +14,20 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
+import pandas as pd
 import torch
+from safetensors.torch import load_file
 
 from baselines.contract import Objective, Progress
 from baselines.estimators.directions.informed import TINY
 from baselines.registry import get_method
 from benchmark.core.errors import ConfigError
 from benchmark.core.meter import Meter
+from benchmark.grid.finished import prepared_for
 from benchmark.lm.adapted import Tensors
 from benchmark.lm.rollout import Batch
 from benchmark.plan.run import Run
+from benchmark.reporting.pages import directions
 from benchmark.run.participants import Participants
 from benchmark.run.prepared import Prepared
 from benchmark.run.problem import BatchProblem
@@ -96,8 +100,6 @@ class Point:
     """
 
     def __init__(self, run: Run, prepared: Prepared, store: RunStore, iteration: int, settings: Settings):
-        from safetensors.torch import load_file
-
         folder = store.folder / "adapters" / f"iteration_{iteration}"
         if not folder.is_dir():
             raise ConfigError(f"{store.folder}: no adapters (execution.keep=curves, or removed). Run it again into "
@@ -220,11 +222,6 @@ def diagnose(run: Run, prepared: Prepared, store: RunStore, settings: Settings,
 def write_diagnosis(runs: list[tuple[Run, RunStore]], out: Path, cache: Path, data: str | None, settings: Settings,
                     titles: Mapping[str, str], report: Callable[[str], None]) -> list[Path]:
     """Diagnose ``runs`` and write table and plot into ``out``; return the paths."""
-    import pandas as pd
-
-    from benchmark.grid.finished import prepared_for
-    from benchmark.reporting.pages import directions
-
     rows: list[dict[str, Any]] = []
     for run, store in runs:
         rows += diagnose(run, prepared_for(run, cache, data), store, settings, report)

@@ -17,7 +17,10 @@ from benchmark.core.files import write_json
 from benchmark.core.locks import locked
 from benchmark.core.paths import without_places
 from benchmark.core.seeding import derive_seed
+from benchmark.grid.display import Display
 from benchmark.grid.executor import Preparation, RunJob, execute_jobs
+from benchmark.grid.finished import config_to_prepare, preparation_folder
+from benchmark.lm.loading import device_of
 from benchmark.plan.run import Run
 from benchmark.run.store import RunStore
 
@@ -169,9 +172,6 @@ def repeat(runs: list[tuple[Run, RunStore]], folder: Path, cache: Path, data: st
     Args:
         cache, data: as for :func:`benchmark.grid.finished.prepared_for`.
     """
-    from benchmark.grid.display import Display
-    from benchmark.grid.finished import config_to_prepare, preparation_folder
-
     preparations: dict[Path, Preparation] = {}
     places: list[Repetition | Verdict] = []
     for run, store in runs:
@@ -203,8 +203,6 @@ def repeat(runs: list[tuple[Run, RunStore]], folder: Path, cache: Path, data: st
 
 def on_this_machine(run: Run) -> Run:
     """``run`` on its own device, or where that does not exist on the one that ``auto`` finds."""
-    from benchmark.lm.loading import device_of
-
     execution = run.config.execution
     try:
         device_of(execution)

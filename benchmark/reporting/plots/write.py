@@ -1,4 +1,4 @@
-"""Every figure of a report as PNG and SVG; what they show is in the ``plots_*`` modules."""
+"""Every figure of a report as PNG and SVG; what they show is in the modules beside this one."""
 
 from __future__ import annotations
 

@@ -1,17 +1,25 @@
 """How policy and reward model move relative to each other: measures with what chance would give, pictures, and words.
 
-:func:`visualise` reads the adapters that runs keep and writes everything; nothing heavy is imported before.
+:func:`visualise` reads the adapters that runs keep and writes everything.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from benchmark.plan.run import Run
-    from benchmark.run.store import RunStore
+import matplotlib.style
+import pandas as pd
+
+from benchmark.core.errors import ConfigError
+from benchmark.core.files import write_text
+from benchmark.core.paths import check_plain
+from benchmark.plan.run import Run
+from benchmark.reporting.plots import style
+from benchmark.reporting.plots.frame import save
+from benchmark.run.store import RunStore
+from benchmark.studies.interplay import bowl, embed, figures, scenes, words
+from benchmark.studies.interplay.analysis import analyse
 
 # What an earlier call may have written: old figures must not stand beside new ones as if they were current.
 OUTPUTS = ("measures.csv", "measures.json", "measures.md", "interplay.html",
@@ -36,17 +44,6 @@ def visualise(runs: Sequence[tuple[Run, RunStore]], out: Path, titles: Mapping[s
         DataError: adapters that cannot be read.
         BenchmarkError: a profile that is no plain name, or adapters that lead out of their run's folder.
     """
-    import matplotlib.style
-    import pandas as pd
-
-    from benchmark.core.errors import ConfigError
-    from benchmark.core.files import write_text
-    from benchmark.core.paths import check_plain
-    from benchmark.reporting.plots import style
-    from benchmark.reporting.plots.frame import save
-    from benchmark.studies.interplay import bowl, embed, figures, scenes, words
-    from benchmark.studies.interplay.analysis import analyse
-
     seen: dict[tuple[str, str, int], str] = {}
     settings: dict[tuple[str, ...], tuple[str, dict]] = {}
     for run, store in runs:

@@ -2,5 +2,5 @@
 hardware allows (floors) and what people would use instead (peers). Models are made up; nothing is downloaded or read.
 
 ``plan`` says what is measured, ``child`` measures one thing in a process of its own, ``driver`` runs the children in
-turn, ``analysis`` computes what follows from the figures, ``tables`` and ``figures`` show it.
+turn, ``analysis`` computes what follows from the figures, ``tables`` and ``charts`` show it.
 """

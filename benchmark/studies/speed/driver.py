@@ -15,9 +15,13 @@ from typing import Any
 
 from benchmark.core import provenance
 from benchmark.core.errors import ConfigError
+from benchmark.core.files import write_json
 from benchmark.lm.loading import device_of
 from benchmark.plan.resolve import Config
+from benchmark.studies.speed.analysis import analysed
+from benchmark.studies.speed.charts import write_all
 from benchmark.studies.speed.plan import AXES, Figure, make_figures, sweep_points
+from benchmark.studies.speed.tables import to_markdown
 
 ROOT = Path(__file__).resolve().parents[3]
 # Freed blocks go back to the system at once, so that the resident set is what is in use. It slows a process down, which
@@ -110,8 +114,6 @@ def bench(size: str, parts: Sequence[str], methods: Sequence[str] | None, repeat
 
 def show(size: str, parts: Sequence[str], methods: Sequence[str], repeats: int, config: Config) -> int:
     """Measure and print JSON; progress goes to standard error. Returns the exit code."""
-    from benchmark.studies.speed.analysis import analysed
-
     found = analysed(bench(size, parts, methods, repeats, config, lambda line: print(line, file=sys.stderr)))
     print(json.dumps(found, ensure_ascii=False, indent=1))
     return failures(found)
@@ -127,11 +129,6 @@ def write(size: str, parts: Sequence[str], methods: Sequence[str], repeats: int,
 
 def render(found: dict[str, Any], out: Path) -> list[Path]:
     """Files of a measurement, in ``out``."""
-    from benchmark.run.store import write_json
-    from benchmark.studies.speed.analysis import analysed
-    from benchmark.studies.speed.charts import write_all
-    from benchmark.studies.speed.tables import to_markdown
-
     found = analysed(found)
     write_json(out / "bench.json", found)
     page = to_markdown(found)

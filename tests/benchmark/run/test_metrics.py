@@ -1,3 +1,7 @@
+"""Task metrics: by hand, at the ends of their ranges, and without a network."""
+
+from __future__ import annotations
+
 import os
 import subprocess
 import sys
@@ -9,7 +13,7 @@ from benchmark.core.errors import ConfigError
 from benchmark.run import metrics
 
 FOLDER = Path(metrics.__file__).parent
-ROOT = FOLDER.parent.parent
+ROOT = FOLDER.parents[2]
 
 
 def test_rouge_l_by_hand():

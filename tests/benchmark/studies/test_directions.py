@@ -96,7 +96,7 @@ def test_candidates_on_a_real_run(finished, prepared):
 
 def test_the_command_writes_table_and_plot(finished, prepared, monkeypatch, capsys):
     _, store = finished
-    monkeypatch.setattr("benchmark.grid.finished.prepared_for", lambda run, cache, data: prepared)
+    monkeypatch.setattr(module, "prepared_for", lambda run, cache, data: prepared)
     monkeypatch.setattr(module, "WEIGHTS", (0.0, 0.5))
     assert main(["diagnose", str(store.folder.parent), "--draws", "2"]) == 0
     out = store.folder.parent / "diagnose"

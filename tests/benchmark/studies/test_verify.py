@@ -12,8 +12,7 @@ import torch
 from benchmark.cli import main
 from benchmark.commands.run import run_grid
 from benchmark.core.errors import BenchmarkError, ConfigError
-from benchmark.grid import finished
-from benchmark.grid.finished import finished_runs
+from benchmark.grid.finished import finished_runs, preparation_folder
 from benchmark.plan.run import cache_folder
 from benchmark.run.loop import execute
 from benchmark.run.prepared import preparation_key
@@ -113,10 +112,9 @@ def test_a_run_that_cannot_be_repeated_is_a_verdict_that_names_no_place(results,
     def refuse(run, cache):
         if run.method == "dpo":
             raise ZeroDivisionError(f"in {folder / 'somewhere'}")
-        return original(run, cache)
+        return preparation_folder(run, cache)
 
-    original = finished.preparation_folder
-    monkeypatch.setattr(finished, "preparation_folder", refuse)
+    monkeypatch.setattr("benchmark.studies.verify.preparation_folder", refuse)
     assert main(["verify", str(folder), "--cache", str(results[1])]) == 1
     output, text = capsys.readouterr().out, (folder / "verify.json").read_text()
     assert "failed; adapters not recorded; ZeroDivisionError: in " in output and "1 of 2 runs repeat" in output
@@ -125,7 +123,7 @@ def test_a_run_that_cannot_be_repeated_is_a_verdict_that_names_no_place(results,
 
 
 def test_a_damaged_run_is_named_and_the_others_of_its_grid_are_reported(results, folder, capsys):
-    runs = [run for run, _ in finished.finished_runs(folder, ["wmt20_mlqe"], ["dpo", "zopro"], None)]
+    runs = [run for run, _ in finished_runs(folder, ["wmt20_mlqe"], ["dpo", "zopro"], None)]
     edit(store_of(folder, "dpo"), "curve.jsonl", '"reward": ', '"reward": 1')
     assert run_grid(runs, runs[0].config, folder, results[1]) == 1
     captured = capsys.readouterr()

@@ -26,7 +26,7 @@ def bare(monkeypatch):
 @pytest.fixture
 def quick(bare, monkeypatch):
     """And without figures, which take most of the time."""
-    monkeypatch.setattr("benchmark.reporting.plots.frame.save", lambda figure, stem: [])
+    monkeypatch.setattr("benchmark.studies.interplay.save", lambda figure, stem: [])
 
 
 @pytest.fixture
