@@ -38,7 +38,7 @@ ORDER = tuple(ROOMS)
 TOP = ("baselines", "tasks")
 ABOVE = ("benchmark/__main__.py", "benchmark/cli.py")  # they only find the command
 LATER = {  # files that import modules of the project inside functions; the commands do, so that each starts at once
-    "baselines/registry.py": "methods are listed without loading what they are made of",
+    "baselines/method.py": "methods are listed without loading what they are made of",
     "benchmark/grid/executor.py": "a job loads what it works with in a process of its own",
     "benchmark/reporting/__init__.py": "loaded with any of its parts, and `status` needs no plots",
     "benchmark/start/build.py": "the evaluator, after the start that it evaluates",
