@@ -73,7 +73,7 @@ class Execution:
         estimator = get_method(run.method).classes()[1]
         # Copies of an adapter are small; copies of a whole model are what zeroth-order methods do without.
         self.estimator = estimator({**self.policy.parameters, **self.objective.parameters}, settings, run.seed,
-                                   config.execution.backward_batch, stream=config.adapter.rank == 0)
+                                   config.execution.backward_batch, stream=config.adapter.kind == "full")
         self.slice = Slice(run.budget.limit, run.budget.kind, config.loop.iterations, self.meter)
         self.health, self.noise = Health(), {}
         self.evaluated = 0  # evaluation points passed, of config.evaluation.points
@@ -285,6 +285,7 @@ class Execution:
             "spent": spent, "overshoot": {"kind": kind, "amount": max(0.0, spent[kind] - self.slice.limit)},
             "wall_seconds": self.meter.close(), "ledgers": dict(self.meter.seconds),
             "ledger_tokens": dict(self.meter.tokens), "peak_memory_mib": self.peaks, "health": self.health.summary(),
+            "trained_parameters": sum(p.numel() for p in self.policy.parameters.values()),
             "warnings": warnings,
             "resumed": {"count": len(self.resumed), "after_updates": self.resumed},
         }

@@ -71,7 +71,9 @@ def predicted(run: Run) -> Passes | None:
     settings = run.config.get("method")
     if known is None or not settings:
         return None
-    whole = (run.config.get("adapter") or {}).get("rank") == 0 and known.estimator == "backpropagation"
+    adapter = run.settings.get("adapter") or {}
+    everything = adapter.get("kind") == "full" and not adapter["only"]
+    whole = everything and known.estimator == "backpropagation"
     update = (3 if whole else 2) * MODELS.get(known.objective, 1)
     return Passes(ROLLOUT[known.objective], update, int(settings.get("epochs") or 1))
 

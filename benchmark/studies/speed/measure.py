@@ -46,7 +46,7 @@ def make_method(world: World, figure: Figure) -> tuple[Objective, Estimator]:
     settings, classes = method.hyperparameters(config.methods), method.classes()
     objective = classes[0](world.context(), settings[0])
     estimator = classes[1]({**world.policy.parameters, **objective.parameters}, settings[1], SEED,
-                           config.execution.backward_batch, stream=config.adapter.rank == 0)
+                           config.execution.backward_batch, stream=config.adapter.kind == "full")
     later = METHODS[figure.name].estimator == "zopro" and figure.variant != WARM_START
     estimator.begin_iteration(1 if later else 0, MadeUpHistory(world))
     return objective, estimator
