@@ -49,7 +49,10 @@ def fill(cls: type, current: Any, values: dict[str, Any], origin: str, prefix: s
     for key, value in values.items():
         check_name(key, fields, f"key of {prefix} in {origin}")
         checked[key] = coerce(hints[key], f"{prefix}.{key}", value, fields[key].metadata, origin)
-    return replace(current, **checked)
+    try:
+        return replace(current, **checked)
+    except ConfigError as error:  # fields that do not go together
+        raise ConfigError(f"{origin}: {error}") from None
 
 
 def option(default: Any, help: str, choices: tuple = (), minimum: float | None = None) -> Any:
