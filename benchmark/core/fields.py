@@ -43,7 +43,11 @@ def coerce(kind: type, name: str, value: Any, metadata: Any, origin: str) -> Any
 
 def fill(cls: type, current: Any, values: dict[str, Any], origin: str, prefix: str) -> Any:
     """Return the dataclass ``current`` of type ``cls`` with ``values`` checked and put in."""
-    return replace(current, **checked(fields_of(cls), values, origin, prefix, "key"))
+    values = checked(fields_of(cls), values, origin, prefix, "key")
+    try:
+        return replace(current, **values)
+    except ConfigError as error:  # fields that do not go together
+        raise ConfigError(f"{origin}: {error}") from None
 
 
 def fields_of(*classes: type) -> dict[str, Field]:

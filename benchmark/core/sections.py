@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
+from benchmark.core.errors import ConfigError
 from benchmark.core.fields import option
 
 BUDGET_KINDS = ("forward_tokens", "seconds", "completions", "updates")
@@ -39,13 +43,27 @@ class Model:
 
 @dataclass(frozen=True)
 class Adapter:
-    rank: int = option(8, "LoRA rank, the same for policy and reward model; 0 = no adapter, all parameters are trained",
-                      minimum=0)
+    kind: str = option("lora", "what is trained, of policy and reward model alike: LoRA factors, the gains of all "
+                               "RMSNorm or LayerNorm layers (biases too), or all parameters; run --dry-run counts them",
+                       ("lora", "norms", "full"))
+    only: str = option("", r"regular expression that the name of a trained tensor, or of a module with LoRA factors, "
+                           r"must match somewhere, such as layers\.1\. or ^model\.norm\.; empty = all of that kind")
+    rank: int = option(8, "LoRA rank", minimum=0)
     alpha: int = option(16, "LoRA alpha (scale = alpha / rank)", minimum=1)
     dropout: float = option(0.0, "LoRA dropout in SFT and reward-model training; always 0 in policy optimisation",
                             minimum=0)
     target_modules: str = option("all-linear", "comma-separated module names, or all-linear = every linear layer "
                                                "of the backbone")
+
+    def __post_init__(self) -> None:
+        if self.rank < 1 and self.kind == "lora":
+            raise ConfigError(f"adapter.rank must be at least 1, not {self.rank}. To train all parameters, say "
+                              f"adapter.kind=full.")
+        try:
+            re.compile(self.only)
+        except re.error as error:
+            raise ConfigError(f"adapter.only = {self.only!r} is no regular expression ({error}). Put a backslash "
+                              f"before what is meant as it stands, as in layers\\.1\\.") from None
 
 
 @dataclass(frozen=True)
@@ -135,3 +153,24 @@ SECTIONS: dict[str, type] = {
 }
 
 WITHOUT_EFFECT = ("workers", "keep", "keep_every", "checkpoint_seconds")  # fields of execution that change no result
+
+# Fields that came after protocol 1.1: section → field → what stood for it before, given the section's other fields.
+LATER: dict[str, dict[str, Callable[[dict[str, Any]], Any]]] = {
+    "adapter": {"kind": lambda adapter: "full" if adapter.get("rank") == 0 else "lora", "only": lambda adapter: ""},
+    "method": {"samples": lambda method: 1, "warm_start_schedule": lambda method: "method"},  # hyperparameters
+}
+
+
+def without_later(sections: dict[str, Any]) -> dict[str, Any]:
+    """``sections`` less the fields of :data:`LATER` that say what was so before they came: the hash of a configuration,
+    and whether two can be compared, must not depend on when it was written down."""
+    return {name: {key: value for key, value in fields.items()
+                   if key not in LATER[name] or value != LATER[name][key](fields)}
+            if name in LATER and isinstance(fields, dict) else fields for name, fields in sections.items()}
+
+
+def with_later(sections: dict[str, Any]) -> dict[str, Any]:
+    """Stored ``sections`` with the fields of :data:`LATER` that they lack; not every method has all hyperparameters."""
+    return {name: {key: before(fields) for key, before in LATER[name].items()} | fields
+            if name in LATER and name in SECTIONS and isinstance(fields, dict) else fields
+            for name, fields in sections.items()}

@@ -8,7 +8,8 @@ from pathlib import Path
 import torch
 
 from benchmark.grid.display import duration
-from benchmark.lm.loading import load_model_config
+from benchmark.lm.loading import empty_model
+from benchmark.lm.trained import add_adapter
 from benchmark.lm.training import step_count
 from benchmark.plan.resolve import Config
 from benchmark.plan.run import Run
@@ -22,13 +23,13 @@ FILL = 0.5  # typical length of a sequence as a share of the limits
 PASSES = 5  # forward equivalents of an update per sequence (generation, reference, reward, forward, backward)
 
 
-def parameters(config: Config) -> int:
-    """Number of parameters of the policy, from its configuration alone."""
-    from transformers import AutoModelForCausalLM
-
+def parameters(config: Config) -> tuple[int, int]:
+    """Number of parameters of the policy, and of those that are trained, from its configuration alone."""
+    model = empty_model(config.model)
+    size = sum(p.numel() for p in model.parameters())
     with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(load_model_config(config.model))
-    return sum(p.numel() for p in model.parameters())
+        model = add_adapter(model, config.adapter)
+    return size, sum(p.numel() for p in model.parameters() if p.requires_grad)
 
 
 def matrix_flops(config: Config) -> float:
@@ -49,7 +50,7 @@ def matrix_flops(config: Config) -> float:
 def describe(runs: list[Run], sources: dict[str, TaskSource], out: Path) -> str:
     """The runs, their budgets, and an estimate of the time (rough: within a factor of about two)."""
     config = runs[0].config
-    size, flops = parameters(config), matrix_flops(config)
+    (size, trained), flops = parameters(config), matrix_flops(config)
     per_token = 2 * size / (flops * EFFICIENCY["cpu" if config.execution.device == "cpu" else "cuda"])
     tokens = FILL * (config.decoding.max_prompt_tokens + config.decoding.max_new_tokens)
     budget = config.budget
@@ -72,7 +73,7 @@ def describe(runs: list[Run], sources: dict[str, TaskSource], out: Path) -> str:
     total = (prepare + len(todo) * (optimise + other)) / max(1, config.execution.workers) if todo else 0
     return "\n".join([
         *lines, f"{len(runs)} runs, {len(runs) - len(todo)} finished; {size / 1e6:,.1f} M parameters, "
-        f"{config.execution.workers} workers on {config.execution.device}, results in {out}",
+        f"d = {trained:,} trained, {config.execution.workers} workers on {config.execution.device}, results in {out}",
         f"estimate (rough): {duration(optimise)} of optimisation and {duration(other)} of evaluation and refinement a "
         f"run, {duration(total)} in all",
     ])

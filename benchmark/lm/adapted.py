@@ -1,22 +1,19 @@
 """Policy and reward model: every forward pass of the suite goes through here and is charged here.
 
-Both are a frozen base with a LoRA adapter (peft) on the same modules, so that their updates have the same names and
-shapes. The reference policy is the policy with its adapter switched off.
+:mod:`benchmark.lm.trained` chooses what of them is trained. The reference policy is the policy with its LoRA layers
+switched off, or with the tensors that it trains as they were at the start.
 """
 
 from __future__ import annotations
 
 import contextlib
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
 from torch import nn
 
 from benchmark.core.meter import Meter
-from benchmark.core.sections import Adapter
-from benchmark.core.seeding import global_seed
 from benchmark.lm.encoder import Encoder
 from benchmark.lm.generation import heeds_masks
 from benchmark.lm.sequences import Packed, Sequences, evaluating
@@ -31,36 +28,29 @@ def positions(mask: torch.Tensor) -> torch.Tensor:
     return (mask.cumsum(1) - 1).clamp(min=0)
 
 
-def linear_modules(model: nn.Module) -> list[str]:
-    """Names (last component) of the linear layers of the backbone: peft's all-linear, the same for every head."""
-    return sorted({name.rsplit(".", 1)[-1] for name, module in model.base_model.named_modules()
-                   if isinstance(module, nn.Linear)})
-
-
-def add_adapter(model: nn.Module, adapter: Adapter, dropout: float, *seed: object) -> nn.Module:
-    """Return ``model`` wrapped by peft with one trainable float32 LoRA adapter (B = 0, so outputs do not change); with
-    rank 0 the model itself, all of its parameters trained."""
-    from peft import LoraConfig, get_peft_model
-
-    if not adapter.rank:
-        return model.requires_grad_(True)
-    modules = linear_modules(model) if adapter.target_modules == "all-linear" else adapter.target_modules.split(",")
-    config = LoraConfig(r=adapter.rank, lora_alpha=adapter.alpha, lora_dropout=dropout, target_modules=modules)
-    with global_seed("lora", *seed), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", ".*is_gradient_checkpointing.*", FutureWarning)  # peft asks the old name
-        return get_peft_model(model, config)
-
-
 def adapted_layers(model: nn.Module) -> list[tuple[nn.Module, str, nn.Module]]:
-    """Every LoRA layer of ``model`` with the module that holds it and its name there."""
+    """Every LoRA layer of ``model``, after the module that holds it and its name there."""
     from peft.tuners.lora import LoraLayer
 
     return [(parent, name, child) for parent in model.modules() for name, child in parent.named_children()
             if isinstance(child, LoraLayer)]
 
 
+@contextlib.contextmanager
+def replaced(places: Iterable[tuple[nn.Module, str, nn.Module | nn.Parameter]]) -> Iterator[None]:
+    """Inside, the attribute ``name`` of ``module`` is ``value``, for every (module, name, value)."""
+    before = [(module, name, getattr(module, name)) for module, name, _ in places]
+    try:
+        for module, name, value in places:
+            setattr(module, name, value)
+        yield
+    finally:
+        for module, name, value in before:
+            setattr(module, name, value)
+
+
 class Adapted:
-    """What policy, reward model and critic share: a peft model, its trainable tensors, and its cost."""
+    """What policy, reward model and critic share: a model, the tensors of it that are trained, and its cost."""
 
     def __init__(self, model: nn.Module, encoder: Encoder, meter: Meter, batch: int, share: float = 1.0):
         self.model, self.encoder, self.meter, self.batch, self.share = model, encoder, meter, batch, share
@@ -69,6 +59,8 @@ class Adapted:
         total = sum(p.numel() for p in model.parameters())
         self.trained = sum(p.numel() for p in self.parameters.values()) / total
         self._adapters = adapted_layers(model)
+        self._base: list[tuple[nn.Module, str, nn.Module | nn.Parameter]] = [
+            (parent, name, layer.get_base_layer()) for parent, name, layer in self._adapters]
         # What the model was found to be on the first rows it read ("packing": rows that share a prompt can share its
         # forward pass). A resumed run would find it out on other rows, so checkpoints hold it.
         self.found: dict[str, bool] = {}
@@ -138,7 +130,7 @@ class Adapted:
 
     @contextlib.contextmanager
     def merged(self) -> Iterator[None]:
-        """Inside, the adapter is part of the base weights, so that a forward pass costs what it costs without one.
+        """Inside, LoRA factors are part of the base weights, so that a forward pass costs what it costs without them.
 
         Copies of the weights take the product up; the tensors themselves are only put aside, so nothing is left behind.
         Nothing happens where copies would be large, or where the base is of low precision and would round the adapter
@@ -161,17 +153,9 @@ class Adapted:
             for weight, data in zip(weights, aside, strict=True):
                 weight.data = data
 
-    @contextlib.contextmanager
-    def without_adapter(self) -> Iterator[None]:
-        """Inside, every adapted layer is its base layer: what peft's ``disable_adapter`` computes, free of cost."""
-        before = [getattr(parent, name) for parent, name, _ in self._adapters]
-        try:
-            for parent, name, layer in self._adapters:
-                setattr(parent, name, layer.get_base_layer())
-            yield
-        finally:
-            for (parent, name, _), module in zip(self._adapters, before, strict=True):
-                setattr(parent, name, module)
+    def without_adapter(self) -> contextlib.AbstractContextManager[None]:
+        """Inside, every LoRA layer is its base layer: what peft's ``disable_adapter`` computes, free of cost."""
+        return replaced(self._base)
 
     def _scored(self, sequences: Sequences, score: Callable[[Sequences], torch.Tensor], width: int) -> torch.Tensor:
         """``score`` (b, r) of at most ``batch`` rows at a time → (B, width), 0 where a part is narrower."""

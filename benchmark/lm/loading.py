@@ -82,6 +82,17 @@ def load_model_config(model: Model) -> PretrainedConfig:
     return _from_pretrained(AutoConfig, model.path, model) if model.path else tiny_config(model, model.vocabulary)
 
 
+def empty_model(model: Model, scalar: bool = False) -> torch.nn.Module:
+    """The policy's architecture, or (``scalar``) the reward model's, without numbers: names, shapes and dtypes."""
+    from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
+
+    config = load_model_config(model)
+    config.num_labels = 1
+    cls = AutoModelForSequenceClassification if scalar else AutoModelForCausalLM
+    with torch.device("meta"):
+        return cls.from_config(config, dtype=getattr(torch, model.dtype), trust_remote_code=model.trust_remote_code)
+
+
 def load_raw_tokenizer(model: Model):
     """Load the tokenizer of ``model.path`` as it is; ModelError says what to do if that fails."""
     from transformers import AutoTokenizer

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
@@ -19,28 +18,25 @@ HEAD_ENTRIES = 2_000_000  # logits made at a time where no gradient is needed (8
 
 
 class Policy(Adapted):
-    """π: a causal language model with a LoRA adapter, or (rank 0) all of its parameters trained.
+    """π: a causal language model, trained in LoRA factors or in tensors of its own.
 
     Args:
-        reference_model: π₀ where there is no adapter to switch off.
+        keep_start: what it is now is π₀. Of tensors of its own a copy is kept; LoRA layers can be switched off.
     """
 
-    def __init__(self, *args: Any, reference_model: nn.Module | None = None):
+    def __init__(self, *args: Any, keep_start: bool = False):
         super().__init__(*args)
-        self._reference_model = reference_model.eval().requires_grad_(False) if reference_model else None
+        if keep_start and not self._adapters:
+            trained = {id(p): nn.Parameter(p.detach().clone(), requires_grad=False) for p in self.parameters.values()}
+            self._base = [(module, name, trained[id(p)]) for module in self.model.modules()
+                          for name, p in module.named_parameters(recurse=False) if id(p) in trained]
 
-    @contextlib.contextmanager
-    def reference(self) -> Iterator[None]:
-        """π₀ inside the block: the adapter is off."""
-        if self._reference_model is None:
-            with self.without_adapter():
-                yield
-            return
-        trained, self.model = self.model, self._reference_model
-        try:
-            yield
-        finally:
-            self.model = trained
+    def reference(self) -> AbstractContextManager[None]:
+        """π₀ inside the block. Other tensors stand where the trained ones did, which are not touched: no bit is lost,
+        and what is done to them in the meantime, such as a perturbation, does not reach π₀."""
+        if not self._base:
+            raise RuntimeError("this policy was made without keep_start: there is no π₀ to go back to.")
+        return self.without_adapter()
 
     def logits(self, sequences: Sequences) -> torch.Tensor:
         """Logits (B, R, V) that predict the completion's tokens; only those positions are computed."""

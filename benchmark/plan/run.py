@@ -13,7 +13,7 @@ from benchmark.core.errors import BenchmarkError, ConfigError
 from benchmark.core.meter import Budget
 from benchmark.core.naming import check_name
 from benchmark.core.provenance import folder_digest
-from benchmark.core.sections import SECTIONS, WITHOUT_EFFECT
+from benchmark.core.sections import SECTIONS, WITHOUT_EFFECT, with_later, without_later
 from benchmark.plan.resolve import Config, with_section
 from benchmark.plan.sources import TaskSource
 from tasks import TASKS
@@ -46,7 +46,7 @@ class Run:
     def hash(self) -> str:
         """First 8 hexadecimal digits of the sha256 of all that can change the result: worker count, what is kept
         and how often checkpoints are made are not in it."""
-        values = self.resolved()
+        values = without_later(self.resolved())
         values["execution"] = {k: v for k, v in values["execution"].items() if k not in WITHOUT_EFFECT}
         values.pop("profile")
         parts = {"config": values, "task": self.task, "method": self.method, "seed": self.seed,
@@ -75,7 +75,7 @@ def load_run(folder: Path, trust_remote_code: bool = False) -> Run:
     """
     try:
         stored = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        identity, values = stored["run"], stored["config"]
+        identity, values = stored["run"], with_later(stored["config"])
         sections = {name: cls(**values[name]) for name, cls in SECTIONS.items()}
         config = Config(profile=values["profile"], **sections, methods={identity["method"]: values["method"]})
         for name in SECTIONS:

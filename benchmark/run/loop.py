@@ -241,7 +241,8 @@ class RunInProgress:
             "reward_increase": final["test"]["reward"] - initial["test"]["reward"] if final else None,
             "spent": spent, "overshoot": {"kind": kind, "amount": max(0.0, spent[kind] - self.slices.limit)},
             "wall_seconds": meter.close(), "ledgers": dict(meter.seconds), "ledger_tokens": dict(meter.tokens),
-            "peak_memory_mib": self.peaks, "health": self.health.summary(), "warnings": warnings,
+            "peak_memory_mib": self.peaks, "health": self.health.summary(),
+            "trained_parameters": sum(p.numel() for p in self.who.policy.parameters.values()), "warnings": warnings,
             "resumed": {"count": len(self.resumed), "after_updates": self.resumed},
         }
 

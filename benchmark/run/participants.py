@@ -52,4 +52,4 @@ class Participants:
             parameter.grad = None  # the warm start's
         # Copies of an adapter are small; copies of a whole model are what zeroth-order methods do without.
         return self.method.make_estimator(parameters, self.values, self.run.seed, warm=warm,
-                                          stream=self.run.config.adapter.rank == 0)
+                                          stream=self.run.config.adapter.kind == "full")

@@ -16,11 +16,12 @@ from benchmark.core.errors import BenchmarkError, ModelError
 from benchmark.core.files import check
 from benchmark.core.meter import Meter
 from benchmark.core.sections import Model
-from benchmark.lm.adapted import Adapted, add_adapter
+from benchmark.lm.adapted import Adapted
 from benchmark.lm.encoder import Encoder
 from benchmark.lm.loading import device_of, load_causal_lm, load_raw_tokenizer, load_scalar_model
 from benchmark.lm.policy import Policy
 from benchmark.lm.reward import RewardModel
+from benchmark.lm.trained import add_adapter
 from benchmark.plan.resolve import Config
 from benchmark.run.judge import GoldJudge, Judge, LLMJudge, RewardModelJudge
 from tasks import get_task
@@ -38,7 +39,8 @@ def preparation_key(config: Config, task: str, seed: int, versions: dict[str, st
     """
     values = config.as_dict()
     parts = {name: values[name] for name in ("data", "model", "adapter", "decoding", "sft", "reward_model", "judge")}
-    del parts["data"]["max_rejected"]
+    for section, name in (("data", "max_rejected"), ("adapter", "kind"), ("adapter", "only")):
+        del parts[section][name]
     parts |= {"execution": {k: values["execution"][k] for k in COMPUTED_WITH},
               "prompts": (config.evaluation.validation_prompts, config.evaluation.test_prompts),
               "task": task, "seed": seed, "preparation": VERSION, "torch": torch.__version__,
@@ -85,20 +87,15 @@ class Prepared:
         return getattr(torch, self.config.model.dtype)
 
     def policy(self, meter: Meter, seed: object) -> Policy:
-        """π₀ with a fresh adapter; with rank 0 two copies of it, one to be trained and one that stays."""
-        def load() -> torch.nn.Module:
-            return load_causal_lm(self.folder / "policy", self.config.model, self.dtype).to(self.device)
-
-        model = add_adapter(load(), self.config.adapter, 0.0, "policy", seed).to(self.device)
-        return Policy(model, self.encoder, meter, self.config.execution.forward_batch,
-                      reference_model=None if self.config.adapter.rank else load())
+        """π₀, ready to be trained."""
+        model = load_causal_lm(self.folder / "policy", self.config.model, self.dtype).to(self.device)
+        model = add_adapter(model, self.config.adapter, "policy", seed).to(self.device)
+        return Policy(model, self.encoder, meter, self.config.execution.forward_batch, keep_start=True)
 
     def reward(self, meter: Meter, seed: object, name: str = "reward", policy: Adapted | None = None) -> RewardModel:
-        """r₀ with a fresh adapter and a trainable head; also the start of PPO's critic (``name`` = critic)."""
+        """r₀, ready to be trained, its head included; also the start of PPO's critic (``name`` = critic)."""
         model = load_scalar_model(self.folder / "reward", self.config.model, self.dtype, seed)
-        model = add_adapter(model, self.config.adapter, 0.0, name, seed).to(self.device)
-        if self.config.adapter.rank:
-            model.base_model.model.score.requires_grad_(True)
+        model = add_adapter(model, self.config.adapter, name, seed).to(self.device)
         share = parameter_count(model) / parameter_count(policy.model) if policy else 1.0
         return RewardModel(model, self.encoder, meter, self.config.execution.forward_batch, share)
 

@@ -19,10 +19,10 @@ from benchmark.core.files import write_json
 from benchmark.core.locks import locked
 from benchmark.core.meter import Meter
 from benchmark.core.paths import folder_name
-from benchmark.lm.adapted import add_adapter
 from benchmark.lm.encoder import Encoder
 from benchmark.lm.loading import (
     device_of,
+    empty_model,
     load_causal_lm,
     load_model_config,
     load_scalar_model,
@@ -34,6 +34,7 @@ from benchmark.lm.loading import (
 )
 from benchmark.lm.policy import Policy
 from benchmark.lm.reward import RewardModel
+from benchmark.lm.trained import add_adapter, add_lora
 from benchmark.lm.training import accuracy, step_count, train_reward, train_sft
 from benchmark.plan.resolve import Config
 from benchmark.run.prepared import Prepared, judge_model, parameter_count
@@ -160,7 +161,7 @@ def _sft(part: Path, encoder: Encoder, rows: Rows, config: Config, seed: object,
         model = tiny_llama(config.model, encoder.tokenizer, longest(config), seed)
     lora = settings.parameters == "lora" and config.adapter.rank > 0
     if lora:
-        model = add_adapter(model, config.adapter, config.adapter.dropout, "sft", seed)
+        model = add_lora(model, config.adapter, config.adapter.dropout, "sft", seed)
     policy = Policy(model.to(device), encoder, Meter(), config.execution.forward_batch)
     model.train()
     steps = step_count(settings, len(rows.demonstrations))
@@ -184,8 +185,7 @@ def _reward(part: Path, encoder: Encoder, rows: Rows, config: Config, seed: obje
     model = load_scalar_model(part / "policy", config.model, getattr(torch, config.model.dtype), seed)
     lora = settings.parameters == "lora" and config.adapter.rank > 0
     if lora:
-        model = add_adapter(model, config.adapter, config.adapter.dropout, "reward_model", seed)
-        model.base_model.model.score.requires_grad_(True)
+        model = add_lora(model, config.adapter, config.adapter.dropout, "reward_model", seed)
     reward = RewardModel(model.to(device), encoder, Meter(), config.execution.forward_batch)
     model.train()
     steps = step_count(settings, len(rows.train_pairs))
@@ -227,11 +227,17 @@ def _judge(part: Path, encoder: Encoder, rows: Rows, config: Config, seed: objec
 
 
 def check_model(config: Config) -> None:
-    """Fail early, before anything is trained, if the model or the judging language model cannot be found.
+    """Fail early, before anything is trained, if the model or the judging language model cannot be found, or if there
+    is nothing in policy and reward model of what is to be trained.
 
     Raises:
         ModelError: names the model and the remedy.
+        ConfigError: names what could be trained.
     """
-    load_model_config(config.model)
+    if (config.adapter.kind, config.adapter.only) == ("lora", ""):
+        load_model_config(config.model)
+    else:
+        for scalar in (False, True):
+            add_adapter(empty_model(config.model, scalar), config.adapter)
     if config.judge.kind == "llm":
         load_model_config(judge_model(config))

@@ -14,8 +14,6 @@ from baselines.objectives.dpo import DPO
 from baselines.registry import METHODS, get_method, method_groups
 from benchmark.core.errors import ConfigError
 from benchmark.core.meter import Meter
-from benchmark.plan.resolve import with_assignments
-from benchmark.plan.run import Run
 from benchmark.run.loop import RunInProgress, execute
 from benchmark.run.prepared import Prepared
 from benchmark.run.store import RunStore
@@ -147,16 +145,27 @@ def test_keep_close_halves_the_reward_models_step(run_method):
         assert torch.allclose(close.reward_update(0)[name], update / 2, atol=1e-6)
 
 
+NORM = ("adapter.kind=norms", r"adapter.only=^model\.norm\.", "rloo.lr=0.1", "ppo.lr=0.1", "zopro.warm_start_lr=0.1",
+        "zopro.lr=1e3", "mezo.lr=1e3")  # its few numbers take, and need, long steps
+
+
+@pytest.mark.parametrize("chosen", [("adapter.kind=full",), NORM], ids=["full", "final norm"])
 @pytest.mark.parametrize("method", ["rloo", "ppo", "mezo", "zopro"])
-def test_rank_zero_trains_every_parameter(method, toy_folder, toy_config, toy_sources, tmp_path):
-    """No adapter: the policy's own weights are trained, π₀ is a copy, and a backward pass costs two forwards."""
-    config = with_assignments(toy_config, ["adapter.rank=0"], [])
-    prepared = Prepared(toy_folder, config, "wmt20_mlqe")  # the start is the same: tiny models train all in SFT anyhow
-    run = Run("wmt20_mlqe", method, 0, config, toy_sources["wmt20_mlqe"].versions())
-    execution = RunInProgress(run, prepared, RunStore(tmp_path / method), lambda state: None)
-    assert execution.who.policy.trained == 1 and execution.who.baseline["test"].metrics["kl"] == 0
-    RunStore(tmp_path / method).start({}, {})
+def test_every_parameter_is_trained_or_one_norm(method, chosen, toy_folder, make_run, tmp_path):
+    """The start is the same for whatever is trained. All parameters: a backward pass costs two forwards."""
+    run, store = make_run(method, *chosen), RunStore(tmp_path / method)
+    execution = RunInProgress(run, Prepared(toy_folder, run.config, run.task), store, lambda state: None)
+    who = execution.who
+    width, parameters = run.config.model.hidden_size, who.policy.parameters
+    size = sum(p.numel() for p in who.policy.model.parameters())
+    assert who.policy.trained == pytest.approx(1 if chosen != NORM else width / size)
+    evaluated = who.evaluator.evaluate(who.policy, who.reward, "test")
+    assert evaluated.metrics == who.baseline["test"].metrics and evaluated.metrics["kl"] == 0
+    store.start({}, {})
     summary = execution.execute()
     assert summary["status"] == "done" and summary["final"]["test"]["kl"] > 0
-    names = set(RunStore(tmp_path / method).policy_update(0))
-    assert "model.embed_tokens.weight" in names and not any("lora" in name for name in names)
+    assert summary["trained_parameters"] == (width if chosen == NORM else size)
+    for update in (store.policy_update(0), store.policy_update(1)):
+        assert update.keys() == parameters.keys() and any(value.norm() > 0 for value in update.values())
+    assert ("model.embed_tokens.weight" in parameters) == (chosen != NORM)
+    assert store.reward_update(1).keys() == {*parameters, "score.weight"}

@@ -96,7 +96,7 @@ def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def _settings(one: Sequence[Run], two: Sequence[Run]) -> Iterator[tuple[str, str, str, bool]]:
     """Fields of the configuration, the budget's aside; loud only where both versions of the code know the field."""
-    sides = [[_flat(run.config) for run in runs] for runs in (one, two)]
+    sides = [[_flat(run.settings) for run in runs] for runs in (one, two)]
     names = sorted({name for side in sides for config in side for name in config})
     for name in names:
         section = name.split(".")[0]

@@ -283,10 +283,11 @@ def _refuse_mixtures(runs: Sequence[Run]) -> None:
         same(group, "budgets", lambda r: f"{r.budget[1]:.15g} {r.budget[0]}", where)
         same(group, "data", data, where)
         same(group, "models", model, where)
-        same(group, "settings", _differing(group, lambda r: {k: v for k, v in r.config.items() if k not in OWN}), where)
+        shared = _differing(group, lambda r: {k: v for k, v in r.settings.items() if k not in OWN})
+        same(group, "settings", shared, where)
         for method in sorted({r.method for r in group}):
             own = [r for r in group if r.method == method]
-            values = _differing(own, lambda r: {"method": r.config.get("method") or {}})
+            values = _differing(own, lambda r: {"method": r.settings.get("method") or {}})
             same(own, "hyperparameters", values, f"the runs of {method} on task {task!r}")
         cells: dict[tuple[str, int], str] = {}
         for run in group:

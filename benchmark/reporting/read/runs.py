@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from benchmark.core.sections import with_later, without_later
+
 NAME = re.compile(r"^(?P<task>.+?)__(?P<method>.+)__s(?P<seed>\d+)__(?P<hash>[0-9A-Za-z]+)$")
 LARGEST = 1e30  # sums and squares of what is read must stay finite
 
@@ -43,6 +45,11 @@ class Run:
     @property
     def seed(self) -> int:
         return int(self.identity["seed"])
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """``config`` with the fields that the run is older than, so that it can be compared with newer ones."""
+        return with_later(without_later(self.config))
 
     @property
     def diverged(self) -> bool:

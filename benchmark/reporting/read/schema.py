@@ -30,6 +30,7 @@ SHAPES = {
     "summary.json": {
         "initial": OBJECT, "initial.*": OBJECT, "final": OBJECT, "final.*": OBJECT, "spent": OBJECT, "ledgers": OBJECT,
         "ledger_tokens": OBJECT, "peak_memory_mib": OBJECT, "health": OBJECT, "warnings": LIST, "resumed": OBJECT,
+        "trained_parameters": NUMBER,
     },
     "curve.jsonl": {"spent": OBJECT, "metrics": OBJECT, "ledgers": OBJECT},
 }

@@ -67,7 +67,8 @@ def predicted(run: Run) -> Passes | None:
     settings = run.config.get("method")
     if known is None or not settings:
         return None
-    whole = (run.config.get("adapter") or {}).get("rank") == 0
+    adapter = run.settings.get("adapter") or {}
+    whole = adapter.get("kind") == "full" and not adapter["only"]
     update = known.estimator.passes(known.resolved({known.name: settings}), whole)
     objective = load(OBJECTIVES[known.objective].target)
     return Passes(objective.rollout_passes, update * objective.reading_passes, int(settings.get("epochs") or 1))

@@ -329,11 +329,13 @@ def build(results: Results, task: str) -> Table:
                 warnings=tuple(footnotes[m] for m in marks[method]),
             )
         )
+    sizes = sorted({int(size) for run in results.of(task) if (size := run.summary.get("trained_parameters"))})
     notes = (
         "Mean over n seeds; ± is the sample standard deviation (n − 1); [ ] lists every seed, smallest seed first.",
         "Reward is the score of the frozen initial reward model r₀. Increase and change are end minus π₀.",
         f"Budget of every run: {results.budget(task)}. Data: {results.data(task)}.",
         f"{results.counts([task])}.",
+        *([f"d = {' or '.join(f'{size:,}' for size in sizes)} trained parameters."] if sizes else []),
     )
     return Table(
         task, results.title(task), results.profile(task), results.reduced(task), columns, tuple(rows), notes, footnotes

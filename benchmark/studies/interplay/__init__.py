@@ -125,7 +125,13 @@ def _subtitle(analyses: Sequence) -> str:
 
 
 def _note(analyses: Sequence) -> str:
+    from benchmark.studies.interplay import words
+    from benchmark.studies.interplay.analysis import CHANGE
+
     runs, sources = len(analyses), sorted({a.run.config.data.source for a in analyses})
-    return (f"{runs} run{'s' if runs > 1 else ''} on {' and '.join(sources)} data; small marks are single seeds, large "
-            f"ones their mean. Weight change: ΔW = s(B₁A₁ − B₀A₀), free of the gauge of its LoRA factors; tensors: the "
-            f"factors themselves. Grey: independent random updates of the same shapes and norms.")
+    change = ("Weight change: ΔW = s(B₁A₁ − B₀A₀), free of the gauge of its LoRA factors; tensors: the factors "
+              "themselves." if any(CHANGE in a.pictures for a in analyses) else "")
+    return " ".join(filter(None, (
+        f"{runs} run{'s' if runs > 1 else ''} on {' and '.join(sources)} data; small marks are single seeds, large "
+        f"ones their mean.", change, words.unmeasured(analyses),
+        "Grey: independent random updates of the same shapes and norms.")))

@@ -90,9 +90,9 @@ def analyse(run: Run, store: RunStore, layer: str | None = None) -> Analysis:
     pictures, error = {}, None
     if trajectory.lora:
         adapter = run.config.adapter
-        if not adapter.rank:
-            raise DataError(f"{store.folder.name}: holds LoRA factors, and its config.json says adapter.rank = 0. Run "
-                            f"it again.")
+        if adapter.kind != "lora":
+            raise DataError(f"{store.folder.name}: holds LoRA factors, and its config.json says adapter.kind = "
+                            f"{adapter.kind}. Run it again.")
         changes = weight_moments(trajectory, adapter.alpha / adapter.rank)
         for name, moments in layers.items():
             moments.common = changes.factors[name].common

@@ -55,7 +55,7 @@ def render(rows: pd.DataFrame, analyses: Sequence[Analysis], found: Mapping[tupl
         plotly=get_plotlyjs(), script=_asset("page.js"), data=embed(data), tables=tables, header=words.HEADER,
         other_header=words.OTHER_HEADER, note=words.NOTE, runs=len(analyses),
         where="; ".join(filter(None, ("all layers" if layer is None else f"layer {layer} only",
-                                      words.reduced(analyses)))))
+                                      words.reduced(analyses), words.unmeasured(analyses).rstrip(".")))))
 
 
 def _asset(name: str) -> str:

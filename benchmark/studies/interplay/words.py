@@ -221,12 +221,20 @@ def reduced(analyses: Sequence[Analysis]) -> str:
     return "" if n >= FULL_PROTOCOL_SEEDS else f"reduced protocol ({n} seed{'s' if n > 1 else ''}), not comparable"
 
 
+def unmeasured(analyses: Sequence[Analysis]) -> str:
+    """The sentence for runs that have no weight change; empty when every run has one."""
+    lacking = sum(CHANGE not in a.pictures for a in analyses)
+    which = "These runs" if lacking == len(analyses) else f"{lacking} of these {len(analyses)} runs"
+    return f"{which} trained no LoRA factors: they have no ΔW, and their tensors alone are measured." if lacking else ""
+
+
 def _facts(analyses: Sequence[Analysis], layer: str | None) -> list[str]:
     sizes = sorted({f"{a.parameters:,} numbers in {a.iterations} iterations" for a in analyses})
     where = "all layers" if layer is None else f"layer {layer} only"
     found = [f"{len(analyses)} runs, {where}; compared: {'; '.join(sizes)}."]
     if few := reduced(analyses):
         found.append(f"{few[0].upper()}{few[1:]}: the protocol asks for at least {FULL_PROTOCOL_SEEDS} seeds.")
+    found += filter(None, [unmeasured(analyses)])
     errors = [a.error for a in analyses if a.error is not None]
     if errors:
         found.append(f"Trajectories of the weight change come from random projections; their cosines are off by at "

@@ -20,7 +20,7 @@ from benchmark.lm.loading import device_of
 from benchmark.plan.resolve import Config
 from benchmark.studies.speed.analysis import analysed
 from benchmark.studies.speed.charts import write_all
-from benchmark.studies.speed.plan import AXES, Figure, make_figures, sweep_points
+from benchmark.studies.speed.plan import AXES, Figure, make_figures, point_name, sweep_points
 from benchmark.studies.speed.tables import to_markdown
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -103,7 +103,7 @@ def bench(size: str, parts: Sequence[str], methods: Sequence[str] | None, repeat
         report(f"note: {note}")
     axes = {}
     if "sweeps" in parts:
-        axes = {axis: [[value, "base" if changed == config else f"{axis}={value}"]
+        axes = {axis: [[value, point_name(axis, value, changed == config)]
                        for value, changed in sweep_points(config, size, axis)] for axis in AXES}
     return {
         "format": 1, "size": size, "parts": list(parts), "repeats": repeats, "warmup": figures[0].warmup,

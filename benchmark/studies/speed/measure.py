@@ -47,7 +47,7 @@ def make_method(world: World, figure: Figure) -> tuple[Objective, Estimator]:
     values, warm = method.resolved(config.methods), figure.variant == WARM_START
     objective = method.make_objective(world.context(), values)
     estimator = method.make_estimator({**world.policy.parameters, **objective.parameters}, values, SEED, warm=warm,
-                                      stream=config.adapter.rank == 0)
+                                      stream=config.adapter.kind == "full")
     estimator.begin_iteration(0 if warm else method.warm_start, MadeUpHistory(world))
     return objective, estimator
 

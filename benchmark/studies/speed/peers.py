@@ -18,8 +18,8 @@ from peft import LoraConfig
 from transformers import TrainerCallback
 
 from baselines.registry import get_method
-from benchmark.lm.adapted import linear_modules
 from benchmark.lm.loading import device_of
+from benchmark.lm.trained import linear_modules
 from benchmark.studies.speed.plan import Figure
 from benchmark.studies.speed.world import BOS, END, bodies, llama, made_up_pairs, word_tokenizer
 

@@ -100,8 +100,8 @@ def configure(size: str, assignments: Sequence[str] = (), threads: int = 1, devi
     execution = (f"execution.threads={threads}", f"execution.device={device}")
     config = with_assignments(Config(profile=f"bench-{size}"), [*SIZES[size], *COMMON, *execution], [])
     config = with_assignments(config, list(assignments), list(METHODS))
-    if not config.adapter.rank:
-        raise ConfigError("bench: all parameters trained are measured beside an adapter. Leave adapter.rank above 0.")
+    if config.adapter.kind != "lora":
+        raise ConfigError("bench: all parameters trained are measured beside an adapter. Leave adapter.kind at lora.")
     if config.model.path:
         raise ConfigError("bench: models are made up from model.hidden_size and its neighbours. Leave model.path out.")
     if config.model.hidden_size % (2 * config.model.heads) or config.model.heads % config.model.kv_heads:
@@ -125,7 +125,7 @@ def check_batches(config: Config, methods: Sequence[str]) -> None:
 
 def whole_model(config: Config) -> Config:
     """The same with all parameters trained."""
-    return replace(config, adapter=replace(config.adapter, rank=0))
+    return replace(config, adapter=replace(config.adapter, kind="full"))
 
 
 def make_figures(config: Config, size: str, parts: Sequence[str], methods: Sequence[str] | None = None
@@ -174,17 +174,25 @@ def sweep_figures(config: Config, size: str, warmup: int, timed: int) -> list[Fi
     points = {"base": config}
     for axis in AXES:
         for value, changed in sweep_points(config, size, axis):
-            points.setdefault("base" if changed == config else f"{axis}={value}", changed)
+            points.setdefault(point_name(axis, value, changed == config), changed)
     for changed in points.values():
         check_batches(changed, SWEPT)
     return [Figure("sweeps", name, "", changed, warmup, timed, point)
             for point, changed in points.items() for name in SWEPT]
 
 
+def point_name(axis: str, value: int, shared: bool) -> str:
+    """What ``bench.json`` calls a point of a sweep."""
+    return "base" if shared else f"{axis}={value}" if value else "full"
+
+
 def sweep_points(config: Config, size: str, axis: str) -> list[tuple[int, Config]]:
-    """Values of ``axis`` (that of its first field; rank 0 = all parameters) with their configurations."""
+    """Values of ``axis`` (that of its first field; 0 = all parameters) with their configurations."""
     points: list[tuple[int, Config]] = []
     for factor in FACTORS[axis]:
+        if not factor:
+            points.append((0, whole_model(config)))
+            continue
         if factor > 1 and size in LARGE and axis in ("width", "depth"):
             continue
         changed = config

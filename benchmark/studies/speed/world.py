@@ -15,13 +15,13 @@ import torch
 from baselines.contract import Context, Objective
 from benchmark.core.meter import Meter
 from benchmark.core.seeding import generator, global_seed
-from benchmark.lm.adapted import add_adapter
 from benchmark.lm.encoder import Encoder
 from benchmark.lm.loading import device_of, tiny_config
 from benchmark.lm.policy import Policy
 from benchmark.lm.reward import RewardModel
 from benchmark.lm.rollout import AnyBatch, PromptStream, Sampler
 from benchmark.lm.sequences import Sequences
+from benchmark.lm.trained import add_adapter
 from benchmark.lm.training import Pair
 from benchmark.plan.resolve import Config
 from benchmark.run.prepared import parameter_count
@@ -84,17 +84,14 @@ class World:
         count = config.loop.sequences_per_update * batches
         self.bodies = bodies(config, count)
         self.pairs = made_up_pairs(config, self.bodies[: count // 2])
-        model = add_adapter(llama(config, "policy", self.device), config.adapter, 0.0, "policy", SEED)
-        reference = None if config.adapter.rank else llama(config, "policy", self.device)
+        model = add_adapter(llama(config, "policy", self.device), config.adapter, "policy", SEED)
         self.policy = Policy(model.to(self.device), self.encoder, self.meter, config.execution.forward_batch,
-                             reference_model=reference)
+                             keep_start=True)
         self.reward = self.new_reward("reward")
 
     def new_reward(self, name: str) -> RewardModel:
-        model = add_adapter(llama(self.config, "reward", self.device, scalar=True), self.config.adapter, 0.0, name,
+        model = add_adapter(llama(self.config, "reward", self.device, scalar=True), self.config.adapter, name,
                             SEED).to(self.device)
-        if self.config.adapter.rank:
-            model.base_model.model.score.requires_grad_(True)
         share = parameter_count(model) / parameter_count(self.policy.model)
         return RewardModel(model, self.encoder, self.meter, self.config.execution.forward_batch, share)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from baselines.registry import get_method
 from benchmark.core.errors import BenchmarkError, ConfigError
-from benchmark.core.sections import WITHOUT_EFFECT
+from benchmark.core.sections import WITHOUT_EFFECT, without_later
 from benchmark.plan.resolve import Config, with_method, with_user_values
 from benchmark.plan.run import PROTOCOL, Run, make_runs, model_digests
 from benchmark.plan.sources import TaskSource
@@ -86,7 +86,7 @@ class Search:
         """What must be equal for trials to be compared, as the outcome stores it."""
         config, tasks = self.base, {}
         for task, source in self.sources.items():
-            values = config.for_task(task).as_dict()
+            values = without_later(config.for_task(task).as_dict())
             for name in ("profile", "methods"):
                 values.pop(name)
             values["execution"] = {k: v for k, v in values["execution"].items() if k not in WITHOUT_EFFECT}

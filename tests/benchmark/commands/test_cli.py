@@ -89,6 +89,15 @@ def test_a_dry_run_prints_the_runs_and_an_estimate_and_writes_nothing(tmp_path, 
                  "--cache", str(tmp_path / "cache")]) == 0
     output = capsys.readouterr().out
     assert output.count("wmt20_mlqe__") == 14 and "2 updates" in output and "estimate" in output
+    assert "d = 4,096 trained" in output  # r = 4; 4·(32 + 32), twice 4·(32 + 16), 3 times 4·(32 + 64), in 2 layers
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", ["lora", "norms", "full"])
+def test_a_pattern_that_finds_nothing_is_told_before_anything_is_made(kind, tmp_path, capsys):
+    assert main(["run", *QUICK, "--set", f"adapter.kind={kind}", "--set", "adapter.only=layers.9", "--out",
+                 str(tmp_path / "out"), "--cache", str(tmp_path / "cache")]) == 2
+    assert "adapter.only = 'layers.9' finds nothing to train in Llama" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 

@@ -45,6 +45,9 @@ def test_the_paper_profile_is_the_published_setup():
     ("zopro.decay=cosine", "one of linear, exp"),
     ("zopro.rl=1", "Did you mean lr"),
     ("trust_remote_code=maybe", "true or false"),
+    ("adapter.rank=0", r"--set adapter\.rank=0: .* at least 1, not 0\. To train all .* adapter\.kind=full"),
+    ("adapter.kind=norm", "one of lora, norms, full"),
+    ("only=layers.(1", r"--set only=.* is no regular expression \(.*Put a backslash"),
 ])
 def test_a_wrong_assignment_says_what_is_wrong(assignment, words):
     with pytest.raises(ConfigError, match=words):

@@ -260,6 +260,17 @@ def test_mixtures_are_refused_by_name_and_nothing_is_written(runs, file, change,
     assert not (runs / "report").exists()
 
 
+def test_runs_from_before_a_field_share_a_table_with_those_that_say_what_was_so(runs, no_figures):
+    edit(runs, "*__zopro__s0__*", "config.json", lambda v: v["config"]["adapter"].update(kind="lora", only=""))
+    edit(runs, "*__zopro__s0__*", "summary.json", lambda v: v.update(trained_parameters=54272))
+    result = report(runs)
+    for task in ("hh_rlhf", "wmt20_mlqe"):
+        assert "d = 54,272 trained parameters." in (result.folder / f"table_{task}.md").read_text(encoding="utf-8")
+    edit(runs, "*__zopro__s0__*", "config.json", lambda v: v["config"]["adapter"].update(kind="norms"))
+    with pytest.raises(BenchmarkError, match=r"mix settings.*adapter\.kind = 'lora'.*adapter\.kind = 'norms'"):
+        report(runs)
+
+
 def test_a_refusal_names_the_settings_that_differ(runs):
     edit(runs, "wmt20_mlqe__zopro__s1__*", "config.json", lambda v: v["config"]["method"].update(epochs=2, lr=0.5))
     with pytest.raises(BenchmarkError, match="the runs of zopro on task 'wmt20_mlqe' mix hyperparameters") as error:

@@ -115,10 +115,10 @@ def test_without_a_reference_level_raw_increases_stand_alone():
     assert budgets.target(results_of(*runs[4:])) is None
 
 
-def cost_run(method, estimated, seconds, rank=8, epochs=1, completions=640, pairs=None):
+def cost_run(method, estimated, seconds, rank=8, epochs=1, completions=640, pairs=None, **adapter):
     """20 updates of 32; ``estimated``, ``seconds``: (rollout, update) tokens and seconds."""
     names = ("rollout", "update")
-    config = {"method": {"epochs": epochs}, "adapter": {"rank": rank}, "loop": {"sequences_per_update": 32}}
+    config = {"method": {"epochs": epochs}, "adapter": {"rank": rank, **adapter}, "loop": {"sequences_per_update": 32}}
     summary = {"status": "done", "spent": {"updates": 20, "completions": completions},
                "ledger_tokens": dict(zip(names, estimated, strict=True)),
                "ledgers": dict(zip(names, seconds, strict=True))}
@@ -138,6 +138,12 @@ def cost_run(method, estimated, seconds, rank=8, epochs=1, completions=640, pair
 def test_predicted_passes_are_those_of_the_methods_pages(method, rank, epochs, expected):
     run = cost_run(method, (1, 1), (1, 1), rank, epochs)
     assert costs.predicted(run).in_all == expected
+
+
+@pytest.mark.parametrize(("kind", "only", "expected"), [
+    ("lora", "", 5), ("norms", "", 5), ("full", "", 6), ("full", "layers.1", 5)])
+def test_backpropagation_takes_a_third_pass_where_all_parameters_are_trained(kind, only, expected):
+    assert costs.predicted(cost_run("rloo", (1, 1), (1, 1), kind=kind, only=only)).in_all == expected
 
 
 def test_booked_passes_and_their_remarks():

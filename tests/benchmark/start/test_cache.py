@@ -22,7 +22,7 @@ from tests.conftest import TASK
 VERSIONS = {"task_version": "1.0", "revision": "abc"}
 FIELDS = [(section, field) for section, cls in SECTIONS.items() for field in dataclasses.fields(cls)]
 # Fields of the sections that a preparation is made from, which still do not change it.
-FREE = {("data", "folder"), ("data", "max_rejected")}
+FREE = {("data", "folder"), ("data", "max_rejected"), ("adapter", "kind"), ("adapter", "only")}
 # Fields of the other sections that do.
 BOUND = {("evaluation", "validation_prompts"), ("evaluation", "test_prompts"),
          *(("execution", name) for name in COMPUTED_WITH)}

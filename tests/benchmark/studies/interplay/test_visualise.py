@@ -8,6 +8,7 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from benchmark.cli import main
 from benchmark.run.loop import execute
@@ -112,12 +113,29 @@ def test_a_run_that_diverged_in_its_first_iteration_is_left_out(folder, quick, c
 
 
 def test_one_iteration_of_whole_models_without_refinement_is_drawn(tmp_path, bare, capsys):
-    """adapter.rank = 0, and a reward model that stays as it is: no angle to it, and no successor."""
+    """A reward model that stays as it is: no angle to it, and no successor."""
     write_run(tmp_path, states([at(0)]), states([np.zeros(SIZE)], seed=1))
     assert main(["visualise", str(tmp_path)]) == 0
-    assert "one of the two did not move" in (tmp_path / "visualise" / "measures.md").read_text(encoding="utf-8")
+    said = (tmp_path / "visualise" / "measures.md").read_text(encoding="utf-8")
+    assert "one of the two did not move" in said and "These runs trained no LoRA factors" in said
     rows = pd.read_csv(tmp_path / "visualise" / "measures.csv")
     assert set(rows.weights) == {"tensors"} and "Procrustes disparity" not in set(rows.measure)
+
+
+def test_runs_with_and_without_lora_factors_share_figures(folder, monkeypatch):
+    """What has no ΔW is measured on its tensors, one vector here as of a norm, and the figures say so."""
+    notes = []
+    monkeypatch.setattr("benchmark.reporting.plots.frame.save", lambda figure, stem: notes.append(
+        " ".join(" ".join(text.get_text() for text in figure.texts).split())) or [])
+    rng = np.random.default_rng(1)
+    paths = [[{"model.norm.weight": torch.tensor(rng.standard_normal(16))} for _ in range(4)] for _ in range(2)]
+    write_run(folder, *paths, method="mezo")
+    assert main(["visualise", str(folder)]) == 0
+    rows = pd.read_csv(folder / "visualise" / "measures.csv")
+    assert set(rows[rows.method == "mezo"].weights) == {"tensors"} and set(rows.weights) == {"tensors", "weight change"}
+    said = "1 of these 3 runs trained no LoRA factors: they have no ΔW"
+    assert said in (folder / "visualise" / "measures.md").read_text(encoding="utf-8")
+    assert sum(said in note for note in notes) == 3
 
 
 def test_a_model_with_code_of_its_own_is_not_loaded_and_needs_no_trust(folder, quick):

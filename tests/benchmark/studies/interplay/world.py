@@ -34,13 +34,16 @@ def states(updates: list[np.ndarray], seed: int = 0) -> list[dict[str, torch.Ten
 
 
 def write_run(folder: Path, policy: list[dict], reward: list[dict], *, task: str = "hh_rlhf", method: str = "rloo",
-              seed: int = 0, rank: int = 0, between: dict[tuple[int, int], dict] | None = None) -> tuple[Run, RunStore]:
+              seed: int = 0, rank: int | None = None, between: dict[tuple[int, int], dict] | None = None
+              ) -> tuple[Run, RunStore]:
     """A finished run directory with these states.
 
     Args:
+        rank: of LoRA factors; None = all parameters are trained.
         between: (iteration, update) → policy state kept within an iteration.
     """
-    config = with_section(Config(profile="toy"), "adapter", {"rank": rank, "alpha": 2 * max(rank, 1)}, "test")
+    adapter = {"rank": rank, "alpha": 2 * rank} if rank else {"kind": "full"}
+    config = with_section(Config(profile="toy"), "adapter", adapter, "test")
     run = Run(task, method, seed, config, {"task_version": "1.0", "revision": "toy"})
     store = RunStore(folder / run.name)
     store.start({"run": run.identity(), "config": run.resolved()}, {})

@@ -10,7 +10,7 @@ import pytest
 
 from baselines.registry import METHODS
 from benchmark.cli import main
-from benchmark.studies.speed import analysis, driver, plan
+from benchmark.studies.speed import analysis, driver, plan, tables
 from benchmark.studies.speed.child import answer
 from benchmark.studies.speed.plan import ALL, WARM_START
 from tests.benchmark.studies.speed.conftest import figure
@@ -119,14 +119,23 @@ def test_slopes_are_exponents():
     assert analysis.slope([1, 2, 4, 8], [3 * x**1.5 for x in (1, 2, 4, 8)]) == pytest.approx(1.5)
     assert analysis.slope([4], [1.0]) is None
     figures = {}
-    axes = {"rank": [[2, "rank=2"], [8, "base"], [0, "rank=0"]], "depth": [[2, "base"], [4, "depth=4"]]}
-    for point, size in (("rank=2", 2), ("base", 8), ("rank=0", 100), ("depth=4", 16)):
+    axes = {"rank": [[2, "rank=2"], [8, "base"], [0, "full"]], "depth": [[2, "base"], [4, "depth=4"]]}
+    for point, size in (("rank=2", 2), ("base", 8), ("full", 100), ("depth=4", 16)):
         result = {"seconds": 5.0 * size, "update": 7.0 * size**0.5}
         figures[f"sweeps/{point}/mezo"] = entry("sweeps", "mezo", [result])
     rank, depth = analysis.sweeps(figures, axes)
     assert (rank["slope"], rank["update_slope"]) == (pytest.approx(1.0), pytest.approx(0.5))
     assert [point[0] for point in rank["points"]] == [2, 8] and rank["all"][1][0] == 500.0
     assert depth["slope"] == pytest.approx(1.0) and depth["all"] is None
+
+
+def test_committed_figures_are_still_read():
+    """Some call the point with all parameters trained rank=0."""
+    for stored in (Path(__file__).parents[4] / "results" / "hardware").rglob("*.json"):
+        found = json.loads(stored.read_text(encoding="utf-8"))
+        assert json.loads(json.dumps(analysis.analysed(found))) == found
+        assert tables.to_markdown(found) == stored.with_suffix(".md").read_text(encoding="utf-8")
+        assert stored.stem != "sweeps" or all(row["all"] for row in found["sweeps"] if row["axis"] == "rank")
 
 
 def made_up_child(item, memory):
