@@ -154,7 +154,8 @@ class Adapted:
                 weight.data = data
 
     def without_adapter(self) -> contextlib.AbstractContextManager[None]:
-        """Inside, every LoRA layer is its base layer: what peft's ``disable_adapter`` computes, free of cost."""
+        """Inside, every LoRA layer is its base layer (what peft's ``disable_adapter`` computes, free of cost), or the
+        tensors that a :class:`Policy` trains are those that it started from."""
         return replaced(self._base)
 
     def _scored(self, sequences: Sequences, score: Callable[[Sequences], torch.Tensor], width: int) -> torch.Tensor:

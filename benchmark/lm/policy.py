@@ -32,8 +32,8 @@ class Policy(Adapted):
                           for name, p in module.named_parameters(recurse=False) if id(p) in trained]
 
     def reference(self) -> AbstractContextManager[None]:
-        """π₀ inside the block. Other tensors stand where the trained ones did, which are not touched: no bit is lost,
-        and what is done to them in the meantime, such as a perturbation, does not reach π₀."""
+        """π₀ inside the block. The trained tensors are put aside and not written to, so that no bit is lost and no
+        perturbation of them reaches π₀."""
         if not self._base:
             raise RuntimeError("this policy was made without keep_start: there is no π₀ to go back to.")
         return self.without_adapter()
