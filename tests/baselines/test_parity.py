@@ -21,13 +21,13 @@ from baselines.objectives.online_dpo import OnlineDPO
 from baselines.objectives.rloo import RLOO, leave_one_out
 from benchmark.core.meter import Meter
 from benchmark.core.sections import Adapter, Decoding, Model
-from benchmark.lm.adapted import add_adapter
 from benchmark.lm.encoder import Encoder
 from benchmark.lm.loading import tiny_config, tiny_llama, train_tokenizer
 from benchmark.lm.policy import Policy
 from benchmark.lm.reward import RewardModel
 from benchmark.lm.rollout import Batch, Sampler
 from benchmark.lm.sequences import Sequences
+from benchmark.lm.trained import add_adapter
 from benchmark.lm.training import bradley_terry, margins, train_reward
 
 trl = pytest.importorskip("trl", reason="TRL is not installed")
@@ -64,7 +64,7 @@ def encoder():
 @pytest.fixture
 def policy(encoder):
     """A tiny Llama with a fresh adapter."""
-    model = add_adapter(tiny_llama(SHAPE, encoder.tokenizer, 128, 0), Adapter(rank=4, alpha=8), 0.0, 0)
+    model = add_adapter(tiny_llama(SHAPE, encoder.tokenizer, 128, 0), Adapter(rank=4, alpha=8), 0)
     return Policy(model, encoder, Meter(), 16)
 
 

@@ -40,6 +40,7 @@ PALETTE: dict[str, Look] = {
     "zopro-no-norm-matching": Look("#CC79A7", "p", (0, (3, 1, 1, 1)), 1.5),
     "zopro-shuffled": Look("#56B4E9", "d", (0, (1.2, 1.2)), 1.5),
     "zopro-published": Look("#882255", "P", (0, (1.2, 1.2)), 1.5),
+    "mezo-warm": Look("#44AA99", "*", (0, (4, 1.5)), 1.5),
     "no-update": Look("#999999", "8", "-", 1.5),
 }
 
@@ -74,6 +75,7 @@ LABELS = {
     "zopro-no-norm-matching": "no norm matching",
     "zopro-shuffled": "shuffled advantages",
     "zopro-published": "ZOPrO, published settings",
+    "mezo-warm": "MeZO after the warm start",
     "no-update": "no update (lr = 0)",
 }
 

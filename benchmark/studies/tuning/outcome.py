@@ -174,7 +174,7 @@ def read(path: Path) -> Outcome | None:
 
 def _result(row: dict[str, str], tasks: Sequence[str]) -> Result:
     method = get_method(row["method"])
-    values = method.check({name: row[name] for name in method.fields()}, "trials")
+    values = method.check({name: row[name] for name in method.fields() if name in row}, "trials")
     reached = {task: float(row[f"{task} increase [r0 score]"]) if row[f"{task} status"] == "done" else
                row[f"{task} status"] for task in tasks}
     return Result(method.name, int(row["trial"]), values, reached)

@@ -20,7 +20,7 @@ from benchmark.core.seeding import global_seed, standard_normal
 from benchmark.lm.policy import Policy
 from benchmark.lm.reward import RewardModel
 from benchmark.lm.trained import add_adapter
-from tests.benchmark.lm.test_packing import LLAMA, VOCABULARY, ragged
+from tests.benchmark.lm.test_sequences import LLAMA, VOCABULARY, ragged
 
 CONFIGS = {
     "llama": LlamaConfig(**LLAMA, initializer_range=0.3, pad_token_id=0),

@@ -125,7 +125,7 @@ def test_one_iteration_of_whole_models_without_refinement_is_drawn(tmp_path, bar
 def test_runs_with_and_without_lora_factors_share_figures(folder, monkeypatch):
     """What has no ΔW is measured on its tensors, one vector here as of a norm, and the figures say so."""
     notes = []
-    monkeypatch.setattr("benchmark.reporting.plots.frame.save", lambda figure, stem: notes.append(
+    monkeypatch.setattr("benchmark.studies.interplay.save", lambda figure, stem: notes.append(
         " ".join(" ".join(text.get_text() for text in figure.texts).split())) or [])
     rng = np.random.default_rng(1)
     paths = [[{"model.norm.weight": torch.tensor(rng.standard_normal(16))} for _ in range(4)] for _ in range(2)]

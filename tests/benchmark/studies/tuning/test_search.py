@@ -147,7 +147,7 @@ def test_jobs_are_what_is_left_with_its_preparations_and_each_run_once(search, t
 @pytest.mark.parametrize(("arguments", "words"), [
     (["--method", "rloo"], []),
     ([], ["tune: say what to search", "--all"]),
-    (["--method", "zopro-random"], ["unknown main method", "zopro"]),
+    (["--method", "zopro-rndom"], ["unknown method", "zopro-random"]),
     (["--all", "--set", "zopro.lr=1"], ["--set zopro.lr=1", "configuration fields only"]),
     (["--all", "--outcome", "found.csv"], ["--outcome found.csv", ".toml"]),
     (["--all", "--seed", "100,2"], ["seeds 0-4"]),
