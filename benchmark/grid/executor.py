@@ -57,9 +57,7 @@ class Preparation:
         if any(now.get(name) != version for name, version in self.versions.items()):
             raise DataError(f"{self.task}: its rows, or a model's files, have changed since the command began. Repeat "
                             f"the command.")
-        prepared = prepare(self.folder, self.config, self.task, source.data, self.seed,
-                           lambda stage, share: report({"stage": stage, "share": share}),
-                           lambda text: report({"note": text}))
+        prepared = prepare(self.folder, self.config, self.task, source.data, self.seed, report)
         return {"status": "done", "seconds": prepared.info["seconds"], "accuracy": prepared.info["reward_accuracy"]}
 
     def record_failure(self, kind: str, message: str, details: str) -> None:

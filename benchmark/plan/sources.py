@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from benchmark.plan.resolve import Config
+from tasks import get_task
+from tasks.examples import RowLimits, TaskData
 
 
 @dataclass(frozen=True)
@@ -13,7 +14,7 @@ class TaskSource:
     """A task's data as read before anything runs: enough to identify it."""
 
     task: str
-    data: Any  # tasks.examples.TaskData
+    data: TaskData
 
     def versions(self) -> dict[str, str]:
         return {"task_version": self.data.version, "revision": self.data.revision}
@@ -25,9 +26,6 @@ def read_tasks(config: Config, tasks: list[str]) -> dict[str, TaskSource]:
     Raises:
         DataError: names file, row, field and remedy.
     """
-    from tasks import get_task
-    from tasks.examples import RowLimits
-
     sources = {}
     for task in tasks:
         data = config.for_task(task).data

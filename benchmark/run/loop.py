@@ -83,7 +83,7 @@ class Execution:
         self._saved_at = 0.0  # wall seconds at the last checkpoint
 
     def _prompts(self, stream: str) -> PromptStream:
-        bodies = [prompt["text"] for prompt in self.prepared.data["prompts"]["train"]]
+        bodies = [prompt.text for prompt in self.prepared.data.prompts["train"]]
         return PromptStream(bodies, self.prepared.encoder, stream, self.run.seed)
 
     def objective_on(self, prompts: str, rollout: str) -> Objective:
@@ -93,7 +93,7 @@ class Execution:
         sampler = Sampler(self.policy, self.reward, self._prompts(prompts), temperature, rollout, run.seed)
         context = Context(
             self.policy, sampler, lambda: prepared.reward(self.meter, run.seed, "critic", self.policy),
-            prepared.data["pairs"], config.loop.sequences_per_update, temperature, run.seed,
+            prepared.data.pairs, config.loop.sequences_per_update, temperature, run.seed,
         )
         method = get_method(run.method)
         return method.classes()[0](context, method.hyperparameters(config.methods)[0])
@@ -293,7 +293,7 @@ class Execution:
         rows, base = self.evaluator.rows["test"], self.baseline["test"]
         for index in range(min(self.run.config.evaluation.samples, len(rows))):
             self.store.append("samples.jsonl", {
-                "prompt": rows[index]["text"], "reference": rows[index]["reference"],
+                "prompt": rows[index].text, "reference": rows[index].reference,
                 "base": base.completions[index], "base_reward": base.rewards[index],
                 "completion": self.final.completions[index], "reward": self.final.rewards[index]})
 

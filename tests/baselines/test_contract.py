@@ -97,7 +97,7 @@ def test_offline_dpo_is_charged_for_its_reference_once_per_pair(run_method, prep
     row = lines(store, "updates.jsonl")[0]
     policy = prepared.policy(Meter(), 0)
     settings = get_method("dpo").hyperparameters({})[0]
-    objective = DPO(Context(policy, None, None, prepared.data["pairs"], 8, 1.0, 0), settings)
+    objective = DPO(Context(policy, None, None, prepared.data.pairs, 8, 1.0, 0), settings)
     batch = objective.collect()
     tokens = sum(int(part.mask.sum()) for part in batch.parts)
     assert row["spent"]["forward_tokens"] == pytest.approx(tokens * (3 + policy.trained), rel=1e-6)
