@@ -22,8 +22,6 @@ PROTOCOL = "1.1"  # results of different protocol versions are never put in one 
 MODEL_DIGESTS = ("model_digest", "judge_digest")  # of models that lie in a folder: its name alone says little
 
 
-
-
 @dataclass(frozen=True)
 class Run:
     """One cell of the grid."""
@@ -102,8 +100,6 @@ def model_digests(config: Config) -> dict[str, str]:
     return {name: folder_digest(Path(path)) for name, path in paths.items() if path and Path(path).is_dir()}
 
 
-
-
 def make_runs(config: Config, sources: dict[str, TaskSource], methods: list[str], seeds: list[int]) -> list[Run]:
     """The grid in the order it is run: by task, then seed, then method, so that whole comparisons finish early."""
     for method in methods:
@@ -114,8 +110,3 @@ def make_runs(config: Config, sources: dict[str, TaskSource], methods: list[str]
     models = {task: model_digests(config.for_task(task)) for task in sources}
     return [Run(task, method, seed, config.for_task(task), {**source.versions(), **models[task]})
             for task, source in sources.items() for seed in seeds for method in methods]
-
-
-def cache_folder(cache: Path, task: str, seed: int, key: str) -> Path:
-    """Where the preparation of (task, seed) lives."""
-    return cache / f"{task}__s{seed}__{key}"

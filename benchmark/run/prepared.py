@@ -23,6 +23,7 @@ from benchmark.lm.policy import Policy
 from benchmark.lm.reward import RewardModel
 from benchmark.lm.training import Pair
 from benchmark.plan.resolve import Config
+from benchmark.plan.run import Run
 from benchmark.run.judge import GoldJudge, Judge, LLMJudge, RewardModelJudge
 from tasks import get_task
 from tasks.adapter import TaskAdapter
@@ -51,17 +52,18 @@ def preparation_key(config: Config, task: str, seed: int, versions: dict[str, st
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
 
 
+def preparation_folder(run: Run, cache: Path) -> Path:
+    """Where the preparation of ``run`` lies in ``cache``, or would."""
+    key = preparation_key(run.config, run.task, run.seed, run.versions)
+    return cache / f"{run.task}__s{run.seed}__{key}"
+
+
 @dataclass(frozen=True)
 class PreparedData:
-    """The texts that runs work with, as ``data.json`` holds them.
+    """The texts that runs work with, as ``data.json`` holds them."""
 
-    Attributes:
-        prompts: by split.
-        pairs: of the training split, preferred completion first.
-    """
-
-    prompts: dict[str, list[Prompt]]
-    pairs: list[Pair]
+    prompts: dict[str, list[Prompt]]  # by split
+    pairs: list[Pair]  # for training, preferred completion first
 
 
 @dataclass

@@ -17,7 +17,9 @@ from benchmark.core.files import write_json
 from benchmark.core.locks import locked
 from benchmark.core.paths import without_places
 from benchmark.core.seeding import derive_seed
-from benchmark.grid.executor import Preparation, RunJob, execute_jobs
+from benchmark.grid.executor import execute_jobs
+from benchmark.grid.jobs import Preparation, RunJob
+from benchmark.grid.launchers import local
 from benchmark.plan.run import Run
 from benchmark.run.store import RunStore
 
@@ -187,7 +189,7 @@ def repeat(runs: list[tuple[Run, RunStore]], folder: Path, cache: Path, data: st
             places.append(Verdict(store.folder.name, FAILED, message=explain(error)[1]))
     jobs = [*preparations.values(), *(place for place in places if isinstance(place, Repetition))]
     with Display(len(jobs), "as in its configuration") as display:
-        outcome = execute_jobs(jobs, runs[0][0].config.execution.workers, display)
+        outcome = execute_jobs(jobs, local(runs[0][0].config.execution.workers), display)
     if outcome.interrupted:
         raise KeyboardInterrupt
     found = []

@@ -14,7 +14,7 @@ import torch
 from benchmark.core import files
 from benchmark.core.checkpoint import Checkpoints, Periodic
 from benchmark.core.errors import BenchmarkError, DataError, StorageError
-from benchmark.grid.executor import Preparation
+from benchmark.grid.jobs import Preparation
 from benchmark.lm.training import Schedule, fit
 from benchmark.plan.resolve import with_assignments
 from benchmark.run.prepared import Prepared, preparation_key
