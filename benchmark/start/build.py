@@ -146,7 +146,7 @@ class Building:
         lora = settings.parameters == "lora" and config.adapter.rank > 0
         if lora:
             model = add_adapter(model, config.adapter, config.adapter.dropout, "sft", self.seed)
-        policy = self.wrapped(Policy, model)
+        policy = self.wrapped(Policy, model)  # in evaluation mode
         model.train()
         loss = train_sft(policy, self.rows.demonstrations, settings, self.micro_batch, self.seed, saving)
         model.eval()
@@ -162,7 +162,7 @@ class Building:
         if lora:
             model = add_adapter(model, config.adapter, config.adapter.dropout, "reward_model", self.seed)
             model.base_model.model.score.requires_grad_(True)
-        reward = self.wrapped(RewardModel, model)
+        reward = self.wrapped(RewardModel, model)  # in evaluation mode
         model.train()
         loss = train_reward(reward, rows.train_pairs, rows.scored, settings, self.micro_batch, self.seed, saving)
         model.eval()

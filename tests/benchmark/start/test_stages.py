@@ -190,6 +190,15 @@ def test_dropout_has_a_stream_of_its_own(tmp_path):
     assert torch.equal(train(), first) and torch.equal(torch.get_rng_state(), before)
 
 
+@pytest.mark.parametrize(("lora", "full", "figure"), [("sft", "reward_model", "sft_loss"),
+                                                      ("reward_model", "sft", "reward_loss")])
+def test_dropout_acts_where_an_adapter_is_trained(lora, full, figure, toy_config, toy_sources, tmp_path):
+    losses = [build(with_assignments(toy_config, [f"{lora}.parameters=lora", f"{full}.parameters=full",
+                                                  f"adapter.dropout={dropout}"], []),
+                    toy_sources, tmp_path / str(dropout)).info[figure] for dropout in (0.0, 0.2)]
+    assert losses[0] != losses[1]
+
+
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match="stages: cannot be written"):
