@@ -52,6 +52,8 @@ class SmallWeights(Direction):
         self.thresholds: dict[str, float] = {}
 
     def z(self, name: str, theta: torch.Tensor, noise: Noise) -> torch.Tensor:
+        if not self.settings.sparsity:
+            return noise()
         if name not in self.thresholds:
             moved = max(1, round((1 - self.settings.sparsity) * theta.numel()))
             self.thresholds[name] = theta.abs().flatten().float().kthvalue(moved).values.item()
