@@ -51,8 +51,8 @@ PALETTE: dict[str, Look] = {
        for suffix, line in (("", (0, (3, 1.5))), ("-dpo", (0, (3, 1.5, 1, 1.5))))},
     **{f"{name}-warm": Look(colour, marker, (0, (6, 2)), 1.2)
        for name, colour, marker in (
-           ("lozo", "#882255", "s"), ("conmezo", "#332288", "^"), ("hizoo", "#117733", "v"), ("subzero", "#6699CC", "o"),
-           ("zo-muon", "#661100", "*"))},
+           ("lozo", "#882255", "s"), ("conmezo", "#332288", "^"), ("hizoo", "#117733", "v"),
+           ("subzero", "#6699CC", "o"), ("zo-muon", "#661100", "*"))},
     "lozo-released": Look("#882255", "8", (0, (1.2, 1.2)), 1.2),
 }
 
