@@ -140,9 +140,9 @@ class Subspace:
 
 @dataclass(frozen=True)
 class LowRank:
-    rank: int = published(2, "rank of the perturbation, at most the smaller side of a matrix", "LO large_models/run.py",
+    rank: int = published(2, "rank of the perturbation, at most the smaller side of a matrix", "LO run_lozo.py:65-66",
                           minimum=1)
-    window: int = published(50, "updates that share V", "LO large_models/run.py", minimum=1)
+    window: int = published(50, "updates that share V", "LO run_lozo.py:65-66", minimum=1)
     unevaluated: bool = published(False, "in the first update of a window follow another U than the one evaluated",
                                   "the paper follows the evaluated one; LO LOZOtrainer.py:699-828 does not")
 
@@ -169,7 +169,7 @@ class Cone:
 @dataclass(frozen=True)
 class Curvature:
     epsilon: float = published(1e-3, "size of the perturbation", "HZ HiZOO.sh", minimum=1e-12)
-    smoothing: float = published(1e-8, "a: share of the new estimate in h", "HZ HiZOO.sh, README", minimum=0)
+    smoothing: float = published(1e-8, "a: share of the new estimate in h", "HZ README (constant1e-8)", minimum=0)
 
 
 @dataclass(frozen=True)
@@ -192,5 +192,5 @@ class Blocks:
 
 @dataclass(frozen=True)
 class SmallWeights:
-    sparsity: float = published(0.75, "share of the entries of every tensor that stay", "arXiv 2402.15751 chooses it "
-                                "for each task", minimum=0)
+    sparsity: float = published(0.75, "share of the entries of every tensor that stay", "chosen here; arXiv "
+                                "2402.15751 sets it for each task", minimum=0)

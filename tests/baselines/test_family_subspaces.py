@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from baselines.contract import Direction, Progress
-from baselines.estimators.probes import TwoPoint
+from baselines.estimators.probes import OneSided, TwoPoint
 from baselines.estimators.rules import newton_schulz
 from baselines.estimators.zeroth_order import ZerothOrder
 from baselines.parts import RULES
@@ -239,6 +239,12 @@ def test_vectors_are_searched_as_they_are():
     params = {"norm": torch.nn.Parameter(torch.arange(6.0))}
     step(built("zo-muon", params, lr=0.5), lambda part: params["norm"].sin().sum(), batch())
     assert 0.5 * 0.68 < (params["norm"] - torch.arange(6.0)).norm().item() < 0.5 * 1.21
+
+
+def test_one_sided_slopes_are_averaged_over_directions():
+    probe = OneSided(type("Settings", (), {"epsilon": 0.5, "samples": 2}))
+    assert probe.points() == [(0, 0.0), (0, 0.5), (1, 0.5)] and probe.forwards == 3
+    assert probe.weights([1.0, 1.5, 0.75]) == {0: 0.5, 1: -0.25}
 
 
 # --- LOZO ---------------------------------------------------------------------------------------------------------

@@ -113,7 +113,7 @@ class LowRank(Subspace):
 
 
 class LeftHaar(Subspace):
-    """ZO-Muon's (Lang et al. 2026, arXiv 2602.17155): z = P Ψ, P (m, r) Haar, Ψ (r, n) the coordinates."""
+    """ZO-Muon's (arXiv 2602.17155): z = P Ψ, P (m, r) Haar, Ψ (r, n) the coordinates."""
 
     def bases(self, shape: tuple[int, int], noise: Noise, since: int) -> Bases:
         return haar(noise, shape[0], self.rank(shape), since, "P"), None
