@@ -134,14 +134,13 @@ class Informed:
 
 @dataclass(frozen=True)
 class Subspace:
-    rank: int = published(64, "rank of the subspace, at most the smaller side of a matrix", "ZM llm/README", minimum=1)
+    subspace_rank: int = published(64, "r, at most the smaller side of a matrix", "ZM llm/README", minimum=1)
     window: int = published(100, "updates that share a subspace", "ZM llm/README", minimum=1)
 
 
 @dataclass(frozen=True)
 class LowRank:
-    rank: int = published(2, "rank of the perturbation, at most the smaller side of a matrix", "LO run_lozo.py:65-66",
-                          minimum=1)
+    subspace_rank: int = published(2, "r, at most the smaller side of a matrix", "LO run_lozo.py:65-66", minimum=1)
     window: int = published(50, "updates that share V", "LO run_lozo.py:65-66", minimum=1)
     unevaluated: bool = published(False, "in the first update of a window follow another U than the one evaluated",
                                   "the paper follows the evaluated one; LO LOZOtrainer.py:699-828 does not")
@@ -149,8 +148,8 @@ class LowRank:
 
 @dataclass(frozen=True)
 class BothHaar:
-    rank: int = published(8, "rank of the subspace, at most the smaller side of a matrix", "SZ trainer.py (gauss_rank)",
-                          minimum=1)
+    subspace_rank: int = published(8, "r, at most the smaller side of a matrix", "SZ trainer.py (gauss_rank)",
+                                   minimum=1)
     window: int = published(1000, "updates that share a subspace", "SZ README", minimum=1)
     match_norm: bool = published(True, "scale z to the length of Gaussian noise, √(mn)/r", "SZ trainer.py:875-1007")
     moments: str = published("keep", "what a rule remembers when the subspace changes", "SZ+ changes nothing",

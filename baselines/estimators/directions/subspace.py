@@ -39,7 +39,7 @@ class Subspace(Direction):
 
     def rank(self, shape: tuple[int, int]) -> int:
         """r: what is set, at most the smaller side."""
-        return min(self.settings.rank, *shape)
+        return min(self.settings.subspace_rank, *shape)
 
     def bases(self, shape: tuple[int, int], noise: Noise, since: int) -> Bases:
         """L and R of the window that began at update ``since``, at least float32."""
