@@ -185,14 +185,14 @@ class Direction:
         """z of one tensor, in its shape; None = this tensor stays as it is. Asked for more than once an update: the
         same arguments must give the same bits."""
         coordinates = self.coordinates(name, theta, noise)
-        return None if coordinates is None else self.lift(name, theta, coordinates)
+        return None if coordinates is None else self.lift(name, theta, coordinates).to(theta.dtype)
 
     def coordinates(self, name: str, theta: torch.Tensor, noise: Noise) -> torch.Tensor | None:
         """Of a latent direction: those of z in the subspace."""
         raise NotImplementedError
 
     def lift(self, name: str, theta: torch.Tensor, coordinates: torch.Tensor) -> torch.Tensor:
-        """Of a latent direction: coordinates → a tensor in θ's shape. Linear."""
+        """Of a latent direction: coordinates → a tensor in θ's shape. Linear. Called after :meth:`coordinates`."""
         raise NotImplementedError
 
     def latent_shape(self, name: str, theta: torch.Tensor) -> tuple[int, ...]:
@@ -209,8 +209,9 @@ class Direction:
     def noted(self, name: str, estimate: torch.Tensor) -> None:
         """Told the estimate of a tensor (of its coordinates), before a rule makes anything of it."""
 
-    def carried(self, name: str, moment: torch.Tensor) -> torch.Tensor:
-        """What a rule remembers of a tensor, in its shape, after the subspace has changed."""
+    def carried(self, name: str, theta: torch.Tensor, noise: Noise, moment: torch.Tensor) -> torch.Tensor | None:
+        """What a rule remembers of a tensor, in its shape, after the subspace has changed; None = it forgets the
+        tensor."""
         return moment
 
     def figures(self) -> dict[str, float]:
@@ -272,8 +273,9 @@ class Rule:
         An update calls this for groups of names that together are all that are updated."""
         raise NotImplementedError
 
-    def carry(self, carried: Callable[[str, torch.Tensor], torch.Tensor]) -> None:
-        """Replace all that is remembered of a tensor: ``carried`` takes its name and a moment in its shape."""
+    def carry(self, carried: Callable[[str, torch.Tensor], torch.Tensor | None]) -> None:
+        """Replace all that is remembered of a tensor: ``carried`` takes its name and a moment in its shape; None =
+        begin anew."""
 
     def apply(self, lr: float) -> None:
         """Update everything from ``.grad``."""

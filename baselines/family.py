@@ -2,9 +2,55 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 from baselines.method import Method, ZerothOrder
 
 MEZO = ZerothOrder("gaussian")
+
+
+def _both(name: str, estimator: ZerothOrder, summary: str, base: str = "", **more: Any) -> tuple[Method, Method]:
+    """A row on the RLOO surrogate and one on the DPO loss, ``base`` and ``base``-dpo being theirs."""
+    return (Method(name, "rloo", estimator, summary, group="zo", base=base, **more),
+            Method(f"{name}-dpo", "dpo", estimator, f"{summary}, on the DPO loss", group="zo",
+                   base=base and f"{base}-dpo", **more))
+
+
+def _alone(name: str, estimator: ZerothOrder, summary: str, **more: Any) -> tuple[Method, Method]:
+    """Both rows of a method whose step does not follow MeZO's scale; on the DPO loss it is set as on RLOO's."""
+    rloo, dpo = _both(name, estimator, summary, **more)
+    return rloo, replace(dpo, base=name)
+
+
+LOZO_EPSILON = {"epsilon": (1e-3, "LO large_models/README")}
+ZO_MUON = {"lr": (1e-2, "ZM llm/README"), "epsilon": (1e-3, "ZM llm/README")}
+SUBZERO = {"lr": (3e-5, "SZ+ appendix A: 1.5e-5 to 5e-5 with LoRA"), "epsilon": (1e-3, "SZ trainer.py")}
+SUBZERO_PLUS = {"lr": (1e-2, "SZ+ appendix A: 5e-3 to 5e-2 with LoRA"), "window": (50, "SZ+ appendix A: 50 or 100"),
+                "samples": (99, "SZ+ appendix A"), "epsilon": (1e-3, "SZ+ appendix A")}
+LOZO = _both("lozo", ZerothOrder("low_rank"), "LOZO: U Vᵀ, V kept for a window", "mezo", published=LOZO_EPSILON)
+SUBSPACES = (
+    *LOZO,
+    *_both("lozo-m", ZerothOrder("low_rank", rule="averaged"), "LOZO with a moving average of the estimates of U",
+           "mezo", published=LOZO_EPSILON),
+    replace(LOZO[0], name="lozo-released", summary="LOZO, a window's first step along an unevaluated U", base="lozo",
+            variant=LOZO[0], defaults={"unevaluated": True}),
+    *_both("conmezo", ZerothOrder("cone"), "ConMeZO: directions on a cone around the momentum", "mezo",
+           published={"epsilon": (1e-3, "CM opt/examples/cone.sh")}),
+    *_both("hizoo", ZerothOrder("curvature", "three_point"), "HiZOO: directions scaled by an estimate of the Hessian",
+           "mezo"),
+    *_both("subzero", ZerothOrder("both_haar"), "SubZero: U Z Vᵀ, U and V orthonormal for a window", "mezo",
+           published=SUBZERO),
+    *_alone("subzero-plus", ZerothOrder("both_haar", "one_sided", "adam"), "SubZero+: many queries of one subspace, "
+            "Adam in it", defaults={"match_norm": False}, published=SUBZERO_PLUS),
+    *_alone("zo-muon", ZerothOrder("left_haar", "one_sided", "orthogonal"), "ZO-Muon: queries of one subspace, the "
+            "estimate orthogonalised", published=ZO_MUON),
+    *_alone("subspace-mezo", ZerothOrder("left_haar"), "ZO-Muon's subspace, two readings, the estimate as it is",
+            published=ZO_MUON),
+    *_both("block-mezo", ZerothOrder("blocks"), "MeZO, one block of tensors after the other", "mezo"),
+    *(replace(row, group="zo-full") for row in _both("sparse-mezo", ZerothOrder("small_weights"),
+                                                     "MeZO on small weights; all parameters, no adapter", "mezo")),
+)
 FAMILY = (
     Method("mezo-momentum", "rloo", ZerothOrder("gaussian", rule="momentum"), "MeZO with heavy-ball momentum",
            group="zo"),
@@ -14,4 +60,5 @@ FAMILY = (
     Method("mezo-muon", "rloo", ZerothOrder("gaussian", rule="muon"), "MeZO's estimate, orthogonalised",
            group="zo"),
     Method("mezo-reward", "reward", MEZO, "Gaussian two-point SPSA on the reward of fresh completions", group="zo"),
+    *SUBSPACES,
 )

@@ -4,6 +4,8 @@ Sources: V = the released ZOPrO code (alessioGalatolo/VisZOPrO @ f7c3401), F = t
 (alessioGalatolo/trl @ ca1dd277), TF = transformers 4.47.1, M = princeton-nlp/MeZO @ 552cb1b, R = the reference DPO
 implementation (eric-mitchell/direct-preference-optimization @ f8b8c0f), Z = ZO-Bench/ZO-LLM. A profile may override a
 default; what a run used is in its ``config.json``.
+LO = optsuite/LOZO @ 5d1ade5, HZ = Yanjun-Zhao/HiZOO @ 4f99055, ZM = OPTML-Group/ZO-Muon @ 166a8f3, CM =
+LejsDeen/ConMeZO @ fbd895e, SZ = zimingyy/SubZero @ cf6effd, SZ+ = the text of SubZero+ (arXiv 2608.15665).
 """
 
 from __future__ import annotations
@@ -128,3 +130,66 @@ class Informed:
                               "V zopro.py:206-233")
     match_norm: bool = published(True, "scale the noise to the previous update's norm, per tensor",
                                  "V zopro.py:206-233")
+
+
+@dataclass(frozen=True)
+class Subspace:
+    subspace_rank: int = published(64, "r, at most the smaller side of a matrix", "ZM llm/README", minimum=1)
+    window: int = published(100, "updates that share a subspace", "ZM llm/README", minimum=1)
+
+
+@dataclass(frozen=True)
+class LowRank:
+    subspace_rank: int = published(2, "r, at most the smaller side of a matrix", "LO run_lozo.py:65-66", minimum=1)
+    window: int = published(50, "updates that share V", "LO run_lozo.py:65-66", minimum=1)
+    unevaluated: bool = published(False, "in the first update of a window follow another U than the one evaluated",
+                                  "the paper follows the evaluated one; LO LOZOtrainer.py:699-828 does not")
+
+
+@dataclass(frozen=True)
+class BothHaar:
+    subspace_rank: int = published(8, "r, at most the smaller side of a matrix", "SZ trainer.py (gauss_rank)",
+                                   minimum=1)
+    window: int = published(1000, "updates that share a subspace", "SZ README", minimum=1)
+    match_norm: bool = published(True, "scale z to the length of Gaussian noise, √(mn)/r", "SZ trainer.py:875-1007")
+    moments: str = published("keep", "what a rule remembers when the subspace changes", "SZ+ changes nothing",
+                             ("keep", "reset"))
+
+
+@dataclass(frozen=True)
+class Cone:
+    angle: float = published(1.35, "half the angle of the cone around the momentum, radians", "CM opt/examples/cone.sh",
+                             minimum=0)
+    momentum: float = published(0.99, "β: share of the momentum that is kept", "CM opt/examples/cone.sh", minimum=0)
+    warm_up: float = published(0.1, "share of the run in which β rises from 0.1 to its value", "CM opt/src/trainer.py: "
+                               "2,000 of 20,000 updates", minimum=0)
+
+
+@dataclass(frozen=True)
+class Curvature:
+    epsilon: float = published(1e-3, "size of the perturbation", "HZ HiZOO.sh", minimum=1e-12)
+    smoothing: float = published(1e-8, "a: share of the new estimate in h", "HZ README (constant1e-8)", minimum=0)
+
+
+@dataclass(frozen=True)
+class OneSided:
+    epsilon: float = published(1e-3, "size of the perturbation", "ZM llm/README", minimum=1e-12)
+    samples: int = published(4, "directions an update, one reading each beside that of θ", "ZM llm/README", minimum=1)
+
+
+@dataclass(frozen=True)
+class Adam(SGD):
+    beta1: float = published(0.9, "decay of the mean of the estimates", "SZ+ appendix A", minimum=0)
+    beta2: float = published(0.95, "decay of the mean of their squares", "SZ+ appendix A", minimum=0)
+
+
+@dataclass(frozen=True)
+class Blocks:
+    block: str = published("tensor", "what is perturbed and moved in one update", "Z zo-bench/trainer.py has modules",
+                           ("tensor", "layer"))
+
+
+@dataclass(frozen=True)
+class SmallWeights:
+    sparsity: float = published(0.75, "share of the entries of every tensor that stay", "chosen here; arXiv "
+                                "2402.15751 sets it for each task", minimum=0)

@@ -76,8 +76,9 @@ class ZerothOrder:
         return load(probe.target)(settings_from(probe.settings, values)).forwards
 
     def copies(self) -> float:
-        """State, in copies of the trained parameters."""
-        return load(DIRECTIONS[self.direction].target).copies + load(RULES[self.rule].target).copies
+        """State, in copies of the trained parameters; what has the size of coordinates in a subspace is not counted."""
+        direction, rule = load(DIRECTIONS[self.direction].target), load(RULES[self.rule].target)
+        return direction.copies + (0.0 if direction.latent else rule.copies)
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,7 @@ class Method:
         version: part of a run's identity: raise it when results change.
         group: what ``--method GROUP`` selects; ``main`` is what ``--all`` runs.
         base: method whose overrides (of a profile or ``--set``) hold for this one too, under its own ``defaults``.
+        variant: method whose values all hold for this one, its base's and its own, instead of ``base``'s alone.
         start: method whose objective's and warm start's values hold for this one, above those of ``base``: both then
             begin alike, bit for bit.
         defaults: values that make this row what it is.
@@ -103,6 +105,7 @@ class Method:
     version: str = "1"
     group: str = "main"
     base: str = ""
+    variant: Method | None = None
     start: Method | None = None
     defaults: dict[str, Any] = field(default_factory=dict)
     published: dict[str, tuple[Any, str]] = field(default_factory=dict)
@@ -140,7 +143,8 @@ class Method:
         fields = self.fields()
         published = {name: spec.default for name, spec in fields.items()}
         published |= {name: value for name, (value, _) in self.published.items()}
-        inherited = {k: v for k, v in overrides.get(self.base, {}).items() if k in fields}
+        given = self.variant.resolved(overrides) if self.variant else overrides.get(self.base, {})
+        inherited = {k: v for k, v in given.items() if k in fields}
         if self.start:
             begun = self.start.resolved(overrides)
             begun["warm_start_schedule"] = warm_schedule(begun)

@@ -47,9 +47,18 @@ OBJECTIVES: dict[str, Part] = {
 DIRECTIONS: dict[str, Part] = {
     "gaussian": Part(f"{_DIRECTIONS}.gaussian:Gaussian"),
     "informed": Part(f"{_DIRECTIONS}.informed:Informed", hp.Informed),
+    "low_rank": Part(f"{_DIRECTIONS}.subspace:LowRank", hp.LowRank),
+    "left_haar": Part(f"{_DIRECTIONS}.subspace:LeftHaar", hp.Subspace),
+    "both_haar": Part(f"{_DIRECTIONS}.subspace:BothHaar", hp.BothHaar),
+    "cone": Part(f"{_DIRECTIONS}.cone:Cone", hp.Cone),
+    "curvature": Part(f"{_DIRECTIONS}.curvature:Curvature", hp.Curvature),
+    "blocks": Part(f"{_DIRECTIONS}.masked:Blocks", hp.Blocks),
+    "small_weights": Part(f"{_DIRECTIONS}.masked:SmallWeights", hp.SmallWeights),
 }
 PROBES: dict[str, Part] = {
     "two_point": Part(f"{_ESTIMATORS}.probes:TwoPoint", hp.TwoPoint),
+    "three_point": Part(f"{_ESTIMATORS}.probes:ThreePoint", hp.Curvature),
+    "one_sided": Part(f"{_ESTIMATORS}.probes:OneSided", hp.OneSided),
 }
 RULES: dict[str, Part] = {
     "sgd": Part(f"{_ESTIMATORS}.rules:SGD", hp.SGD),
@@ -57,4 +66,7 @@ RULES: dict[str, Part] = {
     "momentum": Part(f"{_ESTIMATORS}.rules:Momentum", hp.Momentum),
     "adamw": Part(f"{_ESTIMATORS}.rules:AdamW", hp.AdamW),
     "muon": Part(f"{_ESTIMATORS}.rules:Muon", hp.Muon),
+    "averaged": Part(f"{_ESTIMATORS}.rules:Averaged", hp.Momentum),
+    "adam": Part(f"{_ESTIMATORS}.rules:Adam", hp.Adam),
+    "orthogonal": Part(f"{_ESTIMATORS}.rules:Orthogonal", hp.SGD),
 }

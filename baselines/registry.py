@@ -24,6 +24,13 @@ def _control(name: str, summary: str, objective: str = "rloo", **defaults: Any) 
                                defaults=defaults)
 
 
+def _warm(name: str) -> Method:
+    """A row of the family after ZOPrO's warm start."""
+    (row,) = (row for row in FAMILY if row.name == name)
+    return dataclasses.replace(row, name=f"{name}-warm", summary=f"{row.summary}; after ZOPrO's warm start",
+                               group="zo-warm", base=name, variant=row, start=ZOPRO, warm_start=1)
+
+
 # The published training loops of RLOO and PPO do not clip gradients; those of DPO and online DPO do.
 UNCLIPPED = {"max_grad_norm": 0.0}
 ZOPRO = Method(
@@ -57,6 +64,7 @@ METHODS: dict[str, Method] = {
         Method("no-update", "rloo", MEZO, "lr = 0: the noise floor of the evaluation", group="ablation", base="mezo",
                defaults={"lr": 0.0}),
         *FAMILY,
+        *map(_warm, ("lozo", "hizoo", "subzero", "conmezo", "zo-muon")),
     )
 }
 

@@ -22,6 +22,18 @@ class TwoPoint(Probe):
         return {i: (losses[2 * i] - losses[2 * i + 1]) / (2 * self.epsilon) / n for i in range(n)}
 
 
+class ThreePoint(Probe):
+    """Two points, and θ itself: with the slope along one direction, its curvature for those who look."""
+
+    forwards = 3
+
+    def points(self) -> list[tuple[int, float]]:
+        return [(0, self.epsilon), (0, -self.epsilon), (0, 0.0)]
+
+    def weights(self, losses: Sequence[float]) -> dict[int, float]:
+        return {0: (losses[0] - losses[1]) / (2 * self.epsilon)}
+
+
 class OneSided(Probe):
     """(L(θ + εz) − L(θ)) / ε along each of n directions, averaged: n + 1 readings for n directions."""
 

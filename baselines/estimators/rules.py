@@ -64,12 +64,15 @@ class Optimizer(Rule):
             group["lr"] = lr
         self.optimizer.step()  # parameters without .grad are left alone
 
-    def carry(self, carried: Callable[[str, torch.Tensor], torch.Tensor]) -> None:
+    def carry(self, carried: Callable[[str, torch.Tensor], torch.Tensor | None]) -> None:
         for name, parameter in self.parameters.items():
             moments = self.optimizer.state.get(parameter, {})
-            for key, moment in moments.items():
-                if torch.is_tensor(moment) and moment.shape == parameter.shape:
-                    moments[key] = carried(name, moment)
+            new = {key: carried(name, moment) for key, moment in moments.items()
+                   if torch.is_tensor(moment) and moment.shape == parameter.shape}
+            if None in new.values():
+                del self.optimizer.state[parameter]
+            else:
+                moments.update(new)
 
     def state(self) -> Saved:
         return {"optimizer": optimizer_state(self.optimizer)}
@@ -110,3 +113,44 @@ class Muon(Optimizer):
                               f"adapter.kind=lora, or another rule.")
         return torch.optim.Muon(parameters, lr=self.settings.lr, weight_decay=self.settings.weight_decay,
                                 momentum=self.settings.momentum)
+
+
+class Averaged(Momentum):
+    """A moving average: m ← μ m + (1 − μ) ĝ, at first m = ĝ; θ ← θ − lr·m."""
+
+    def make(self, parameters: list[Parameter]) -> torch.optim.Optimizer:
+        return torch.optim.SGD(parameters, lr=self.settings.lr, momentum=self.settings.momentum,
+                               dampening=self.settings.momentum, weight_decay=self.settings.weight_decay)
+
+
+class Adam(AdamW):
+    """Adam with decay rates of its own."""
+
+    settings: hp.Adam
+
+    def make(self, parameters: list[Parameter]) -> torch.optim.Optimizer:
+        return torch.optim.AdamW(parameters, lr=self.settings.lr, weight_decay=self.settings.weight_decay,
+                                 betas=(self.settings.beta1, self.settings.beta2))
+
+
+class Orthogonal(SGD):
+    """θ ← θ − lr·(O + weight_decay·θ), O the estimate of every matrix with its singular values brought near 1. A
+    vector is a matrix of one row. Without the momentum and the scale by shape of torch.optim.Muon."""
+
+    def step(self, names: list[str], estimate: torch.Tensor, lr: float) -> None:
+        shapes = [self.parameters[name].shape for name in names]
+        parts = estimate.split([shape.numel() for shape in shapes])
+        steps = [newton_schulz(part.view(shape if len(shape) == 2 else (1, -1)))
+                 for part, shape in zip(parts, shapes, strict=True)]
+        super().step(names, torch.cat([step.reshape(-1) for step in steps]), lr)
+
+
+def newton_schulz(matrix: torch.Tensor) -> torch.Tensor:
+    """Five quintic Newton–Schulz iterations (Jordan et al. 2024): U S Vᵀ → about U Vᵀ, in the matrix's own dtype; its
+    singular values end in [0.7, 1.2] unless they were below some thousandths of the norm. Zero stays zero."""
+    x = matrix.mT if matrix.shape[0] > matrix.shape[1] else matrix
+    x = x / (x.norm() + 1e-7)
+    for _ in range(5):
+        square = x @ x.mT
+        x = 3.4445 * x + (-4.7750 * square + 2.0315 * square @ square) @ x
+    return x.mT if matrix.shape[0] > matrix.shape[1] else x

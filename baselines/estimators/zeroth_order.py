@@ -41,8 +41,9 @@ class ZerothOrder:
         self.groups = grouped(parameters)
 
     def _latents(self) -> dict[str, torch.nn.Parameter]:
-        """Coordinates of a step, zero between updates."""
-        return {name: torch.nn.Parameter(theta.data.new_zeros(self.direction.latent_shape(name, theta)))
+        """Coordinates of a step, zero between updates; at least float32, and with them what a rule remembers."""
+        return {name: torch.nn.Parameter(torch.zeros(self.direction.latent_shape(name, theta), device=theta.device,
+                                                     dtype=torch.promote_types(theta.dtype, torch.float32)))
                 for name, theta in self.parameters.items()}
 
     @property
@@ -76,7 +77,7 @@ class ZerothOrder:
         """Read the losses of the present update; return them, the weights that they give, and (sample, name) → z.
 
         Raises:
-            RunError: a weight is not finite.
+            RunError: a loss or a weight is not finite.
         """
         self.direction.begin(self.updates, progress)
         points, kept = self.probe.points(), {}
@@ -90,7 +91,7 @@ class ZerothOrder:
 
         losses = [self._loss_at(problem, partial(z, sample), scale) for sample, scale in points]
         weights = self.probe.weights(losses)
-        if not all(map(math.isfinite, weights.values())):
+        if not all(map(math.isfinite, [*losses, *weights.values()])):
             listed = " and ".join(f"{loss}" for loss in losses)
             raise RunError(f"diverged: the perturbed losses are {listed}. Lower lr or epsilon.")
         self.direction.measured(losses)
@@ -112,7 +113,8 @@ class ZerothOrder:
     def step(self, problem: Problem, progress: Progress) -> Update:
         losses, weights, z = self.read(problem, progress)
         if self.direction.renewed:
-            self.rule.carry(self.direction.carried)
+            self.rule.carry(lambda name, moment: self.direction.carried(name, self.parameters[name].data,
+                                                                        self._noise(0, name), moment))
         settings, epsilon = self.rule.settings, self.probe.epsilon
         lr = scheduled(settings.lr, settings.schedule, progress)
         arrival, sizes = Arrival(epsilon), {}
@@ -135,7 +137,7 @@ class ZerothOrder:
             zs = first if estimate is None else [z(sample, name) for name in names]
             followed = [self.direction.followed(name, self.parameters[name].data, self._noise(sample, name), part)
                         for name, part in zip(names, zs, strict=True)]
-            term = weight * flat(followed)
+            term = weight * flat(followed).to(self.acted[names[0]].dtype)
             estimate = term if estimate is None else estimate.add_(term)
         return estimate
 
@@ -148,6 +150,7 @@ class ZerothOrder:
         self.rule.step(names, estimate, lr)
         for name in names if self.direction.latent else ():
             theta, step = self.parameters[name].data, self.acted[name].data
+            theta.mul_(1 - lr * self.rule.settings.weight_decay)  # θ's, which the rule does not see
             theta.add_(self.direction.lift(name, theta, step))
             step.zero_()
 

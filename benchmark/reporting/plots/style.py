@@ -43,6 +43,19 @@ PALETTE: dict[str, Look] = {
     "zopro-published": Look("#882255", "P", (0, (1.2, 1.2)), 1.5),
     "mezo-warm": Look("#44AA99", "*", (0, (4, 1.5)), 1.5),
     "no-update": Look("#999999", "8", "-", 1.5),
+    # The zeroth-order family in subspaces, along momentum and curvature, in parts: thin and dashed; MeZO's on the DPO
+    # loss dash-dotted in the same colour.
+    **{f"{name}{suffix}": Look(colour, marker, line, 1.2)
+       for name, colour, marker in (
+           ("lozo", "#882255", "s"), ("lozo-m", "#AA4499", "D"), ("conmezo", "#332288", "^"), ("hizoo", "#117733", "v"),
+           ("subzero", "#6699CC", "o"), ("subzero-plus", "#0072B2", "h"), ("zo-muon", "#661100", "*"),
+           ("subspace-mezo", "#999933", "p"), ("block-mezo", "#44AA99", "<"), ("sparse-mezo", "#777777", ">"))
+       for suffix, line in (("", (0, (3, 1.5))), ("-dpo", (0, (3, 1.5, 1, 1.5))))},
+    **{f"{name}-warm": Look(colour, marker, (0, (6, 2)), 1.2)
+       for name, colour, marker in (
+           ("lozo", "#882255", "s"), ("conmezo", "#332288", "^"), ("hizoo", "#117733", "v"),
+           ("subzero", "#6699CC", "o"), ("zo-muon", "#661100", "*"))},
+    "lozo-released": Look("#882255", "8", (0, (1.2, 1.2)), 1.2),
 }
 
 # For methods that join later: darker and lighter relatives of the set above, dotted so that they cannot be taken for
@@ -78,6 +91,13 @@ LABELS = {
     "zopro-published": "ZOPrO, published settings",
     "mezo-warm": "MeZO after the warm start",
     "no-update": "no update (lr = 0)",
+    **{f"{name}{suffix}": f"{words}{after}"
+       for name, words in (
+           ("lozo", "LOZO"), ("lozo-m", "LOZO-M"), ("conmezo", "ConMeZO"), ("hizoo", "HiZOO"), ("subzero", "SubZero"),
+           ("subzero-plus", "SubZero+"), ("zo-muon", "ZO-Muon"), ("subspace-mezo", "Subspace-MeZO"),
+           ("block-mezo", "block-wise MeZO"), ("sparse-mezo", "Sparse-MeZO"))
+       for suffix, after in (("", ""), ("-dpo", "-DPO"), ("-warm", ", warm start"))},
+    "lozo-released": "LOZO, released code",
 }
 
 TASK_TITLES = {
