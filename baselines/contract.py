@@ -124,6 +124,9 @@ class Problem(Protocol):
     def backward(self) -> float:
         """The loss; its gradients are added to ``.grad``."""
 
+    def derivative(self) -> tuple[float, float]:
+        """The loss, and its derivative along the tangents that the parameters carry (torch.autograd.forward_ad)."""
+
     def terms(self, *seed: object) -> list[float]:
         """Parts that add up to :meth:`value`, over rows in an order drawn from the stream ``seed``."""
 
@@ -231,10 +234,14 @@ class Probe:
     Attributes:
         epsilon: size of the perturbations.
         forwards: readings of the loss an update, each a forward pass over the batch.
+        exact: whether derivatives along z are read (forward-mode differentiation) in the place of losses.
+        tries: multiples of the rule's step at which the same batch is read again; the best of them is kept, the first
+            of equals. None = the step is made as it is.
     """
 
     epsilon: float
     forwards: int
+    exact, tries = False, ()
 
     def __init__(self, settings: Any):
         self.settings, self.epsilon = settings, settings.epsilon

@@ -2,8 +2,8 @@
 
 Sources: V = the released ZOPrO code (alessioGalatolo/VisZOPrO @ f7c3401), F = the TRL fork it pins
 (alessioGalatolo/trl @ ca1dd277), TF = transformers 4.47.1, M = princeton-nlp/MeZO @ 552cb1b, R = the reference DPO
-implementation (eric-mitchell/direct-preference-optimization @ f8b8c0f), Z = ZO-Bench/ZO-LLM. A profile may override a
-default; what a run used is in its ``config.json``.
+implementation (eric-mitchell/direct-preference-optimization @ f8b8c0f), Z = ZO-Bench/ZO-LLM, FZ = DKmiyan/FZOO @ d4f8a8b. A
+profile may override a default; what a run used is in its ``config.json``.
 """
 
 from __future__ import annotations
@@ -128,3 +128,36 @@ class Informed:
                               "V zopro.py:206-233")
     match_norm: bool = published(True, "scale the noise to the previous update's norm, per tensor",
                                  "V zopro.py:206-233")
+
+
+@dataclass(frozen=True)
+class Normalised:
+    epsilon: float = published(1e-3, "size of the perturbation", "FZ fzoo.sh", minimum=1e-12)
+    samples: int = published(8, "directions an update, one reading each", "FZ fzoo.sh", minimum=2)
+
+
+@dataclass(frozen=True)
+class ScalarAdaptive(TwoPoint):
+    beta: float = published(0.999, "share of the mean squared slope that is kept", "Adam's β₂, torch.optim.Adam; "
+                            "arXiv 2605.03869 was not to be had in full", minimum=0)
+    zeta: float = published(1e-8, "added to its root", "Adam's ε, torch.optim.Adam", minimum=1e-30)
+
+
+@dataclass(frozen=True)
+class RAdaZO(SGD):
+    beta1: float = published(0.9, "share of the first moment that is kept", "Adam's β₁, torch.optim.Adam", minimum=0)
+    beta2: float = published(0.999, "share of the second moment that is kept", "Adam's β₂, torch.optim.Adam", minimum=0)
+    zeta: float = published(1e-8, "added to the second moment, under the root", "Adam's ε, torch.optim.Adam",
+                            minimum=1e-30)
+
+
+@dataclass(frozen=True)
+class ForwardGradient:
+    samples: int = published(1, "directions an update", "Z trainer.py:1357-1424: one", minimum=1)
+
+
+@dataclass(frozen=True)
+class Best:
+    epsilon: float = published(1e-2, "size of the perturbation", "as MeZO, M README, LoRA", minimum=1e-12)
+    samples: int = published(8, "perturbed points an update, of which the best may be kept", "as many as FZOO's, "
+                             "FZ fzoo.sh", minimum=1)

@@ -71,9 +71,9 @@ class ZerothOrder:
                           lambda tensors: RULES[self.rule].build(tensors, values), seed, stream)
 
     def passes(self, values: dict[str, Any], whole: bool) -> int:
-        """An update's forward passes: its readings."""
-        probe = PROBES[self.probe]
-        return load(probe.target)(settings_from(probe.settings, values)).forwards
+        """An update's forward passes: its readings; tangents of activations and of weights are as dear as one each."""
+        probe = load(PROBES[self.probe].target)(settings_from(PROBES[self.probe].settings, values))
+        return probe.forwards * ((3 if whole else 2) if probe.exact else 1)
 
     def copies(self) -> float:
         """State, in copies of the trained parameters."""

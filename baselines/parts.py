@@ -46,10 +46,17 @@ OBJECTIVES: dict[str, Part] = {
 }
 DIRECTIONS: dict[str, Part] = {
     "gaussian": Part(f"{_DIRECTIONS}.gaussian:Gaussian"),
+    "rademacher": Part(f"{_DIRECTIONS}.gaussian:Rademacher"),
     "informed": Part(f"{_DIRECTIONS}.informed:Informed", hp.Informed),
 }
 PROBES: dict[str, Part] = {
     "two_point": Part(f"{_ESTIMATORS}.probes:TwoPoint", hp.TwoPoint),
+    "conservative": Part(f"{_ESTIMATORS}.probes:Conservative", hp.TwoPoint),
+    "scalar_sign": Part(f"{_ESTIMATORS}.probes:ScalarSign", hp.TwoPoint),
+    "normalised": Part(f"{_ESTIMATORS}.probes:Normalised", hp.Normalised),
+    "scalar_adaptive": Part(f"{_ESTIMATORS}.probes:ScalarAdaptive", hp.ScalarAdaptive),
+    "forward_gradient": Part(f"{_ESTIMATORS}.probes:ForwardGradient", hp.ForwardGradient),
+    "best": Part(f"{_ESTIMATORS}.probes:Best", hp.Best),
 }
 RULES: dict[str, Part] = {
     "sgd": Part(f"{_ESTIMATORS}.rules:SGD", hp.SGD),
@@ -57,4 +64,5 @@ RULES: dict[str, Part] = {
     "momentum": Part(f"{_ESTIMATORS}.rules:Momentum", hp.Momentum),
     "adamw": Part(f"{_ESTIMATORS}.rules:AdamW", hp.AdamW),
     "muon": Part(f"{_ESTIMATORS}.rules:Muon", hp.Muon),
+    "radazo": Part(f"{_ESTIMATORS}.rules:RAdaZO", hp.RAdaZO),
 }
