@@ -2,8 +2,8 @@
 
 Sources: V = the released ZOPrO code (alessioGalatolo/VisZOPrO @ f7c3401), F = the TRL fork it pins
 (alessioGalatolo/trl @ ca1dd277), TF = transformers 4.47.1, M = princeton-nlp/MeZO @ 552cb1b, R = the reference DPO
-implementation (eric-mitchell/direct-preference-optimization @ f8b8c0f), Z = ZO-Bench/ZO-LLM, FZ = DKmiyan/FZOO @ d4f8a8b. A
-profile may override a default; what a run used is in its ``config.json``.
+implementation (eric-mitchell/direct-preference-optimization @ f8b8c0f), Z = ZO-Bench/ZO-LLM, FZ = DKmiyan/FZOO @
+d4f8a8b. A profile may override a default; what a run used is in its ``config.json``.
 """
 
 from __future__ import annotations

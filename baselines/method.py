@@ -94,6 +94,7 @@ class Method:
         defaults: values that make this row what it is.
         published: values that its authors publish where they differ from those of its parts, each with its source.
         warm_start: number of first iterations that back-propagate the objective instead.
+        warm_every: iterations after which the warm start comes again; 0 = never.
     """
 
     name: str
@@ -107,6 +108,11 @@ class Method:
     defaults: dict[str, Any] = field(default_factory=dict)
     published: dict[str, tuple[Any, str]] = field(default_factory=dict)
     warm_start: int = 0
+    warm_every: int = 0
+
+    def is_warm(self, iteration: int) -> bool:
+        """Whether an iteration is of the warm start."""
+        return (iteration % self.warm_every if self.warm_every else iteration) < self.warm_start
 
     @property
     def zeroth_order(self) -> bool:

@@ -117,8 +117,8 @@ class ZerothOrder:
     def _derivative_along(self, problem: Problem, z_of: Callable[[str], torch.Tensor | None]) -> tuple[float, float]:
         """L(θ) and ⟨∇L, z⟩."""
         if problem.sampled:
-            raise ConfigError("forward gradient: a loss that samples has no derivative. Use another objective, or a probe "
-                              "of losses.")
+            raise ConfigError("forward gradient: a loss that samples has no derivative. Use another objective, or a "
+                              "probe of losses.")
 
         def dual(name: str) -> torch.Tensor:
             theta, z = self.parameters[name].data, z_of(name)

@@ -185,7 +185,7 @@ class Adapted:
     def _charge(self, sequences: Sequences) -> None:
         tokens = int(sequences.mask.sum())
         self.meter.forward(tokens, self.share)
-        # Tangents cost what gradients do: those of the activations as much as a forward pass, those of the weights more.
+        # Tangents cost what gradients do: those of activations as much as a forward pass, those of weights on top.
         if torch.is_grad_enabled() or forward_ad._current_level >= 0:
             self.meter.backward(tokens, self.trained, self.share)
 
