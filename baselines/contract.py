@@ -125,7 +125,7 @@ class Problem(Protocol):
         """The loss; its gradients are added to ``.grad``."""
 
     def derivative(self) -> tuple[float, float]:
-        """The loss, and its derivative along the tangents that the parameters carry (torch.autograd.forward_ad)."""
+        """The loss and its derivative along the tangents of the parameters (torch.autograd.forward_ad)."""
 
     def terms(self, *seed: object) -> list[float]:
         """Parts that add up to :meth:`value`, over rows in an order drawn from the stream ``seed``."""
@@ -235,8 +235,7 @@ class Probe:
         epsilon: size of the perturbations.
         forwards: readings of the loss an update, each a forward pass over the batch.
         exact: whether derivatives along z are read (forward-mode differentiation) in the place of losses.
-        tries: multiples of the rule's step at which the same batch is read again; the best of them is kept, the first
-            of equals. None = the step is made as it is.
+        tries: multiples of the rule's step at which the batch is read again; the best is kept, the first of equals.
     """
 
     epsilon: float
