@@ -250,8 +250,7 @@ class Probe:
         raise NotImplementedError
 
     def weights(self, losses: Sequence[float]) -> dict[int, float]:
-        """Sample → its weight in the estimate, from the readings in the order of :meth:`points`. No sample = no update
-        is made."""
+        """Sample → its weight in the estimate, from the readings in the order of :meth:`points`; none = no update."""
         raise NotImplementedError
 
     def state(self) -> Saved:
