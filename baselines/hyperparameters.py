@@ -138,8 +138,8 @@ class Normalised:
 
 @dataclass(frozen=True)
 class ScalarAdaptive(TwoPoint):
-    beta: float = published(0.999, "share of the mean squared slope that is kept", "Adam's β₂, torch.optim.Adam; "
-                            "arXiv 2605.03869 was not to be had in full", minimum=0)
+    memory: float = published(0.999, "share of the mean squared slope that is kept", "Adam's β₂, torch.optim.Adam; "
+                              "that of arXiv 2605.03869 is not known", minimum=0)
     zeta: float = published(1e-8, "added to its root", "Adam's ε, torch.optim.Adam", minimum=1e-30)
 
 

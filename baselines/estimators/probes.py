@@ -82,10 +82,10 @@ class ScalarAdaptive(TwoPoint):
         self.second, self.updates = 0.0, 0
 
     def weights(self, losses: Sequence[float]) -> dict[int, float]:
-        slopes, beta = super().weights(losses), self.settings.beta
+        slopes, memory = super().weights(losses), self.settings.memory
         self.updates += 1
-        self.second = beta * self.second + (1 - beta) * sum(slopes.values()) ** 2
-        scale = math.sqrt(self.second / (1 - beta**self.updates)) + self.settings.zeta
+        self.second = memory * self.second + (1 - memory) * sum(slopes.values()) ** 2
+        scale = math.sqrt(self.second / (1 - memory**self.updates)) + self.settings.zeta
         return {sample: slope / scale for sample, slope in slopes.items()}
 
     def state(self) -> Saved:

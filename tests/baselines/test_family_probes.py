@@ -10,11 +10,13 @@ import pytest
 import torch
 
 from baselines import hyperparameters as hp
+from baselines import registry
 from baselines.estimators.probes import Normalised, OneSided
 from baselines.estimators.rules import RAdaZO
 from baselines.registry import get_method
 from benchmark.core.checkpoint import Checkpoints
 from benchmark.core.errors import ConfigError, RunError
+from benchmark.core.fields import fields_of
 from benchmark.core.meter import Meter
 from benchmark.run.participants import Participants
 from benchmark.run.problem import BatchProblem
@@ -65,6 +67,12 @@ def test_a_method_is_a_row_on_both_objectives(method, suffix):
     assert row.estimator == get_method(method).estimator
 
 
+def test_no_two_parts_of_a_method_share_the_name_of_a_hyperparameter():
+    for method in registry.METHODS.values():
+        parts = [registry.OBJECTIVES[method.objective].settings, *method.estimator.settings()]
+        assert sum(len(fields_of(part)) for part in parts) == len(fields_of(*parts)), method.name
+
+
 @pytest.mark.parametrize("method", FOLLOWED)
 def test_every_step_is_a_combination_of_the_evaluated_directions(method):
     params = parameters()
@@ -96,7 +104,7 @@ def test_it_is_mezo_bit_for_bit_without_what_makes_it_another(method, values):
 
 
 @pytest.mark.parametrize(("method", "beside", "values"), [
-    ("meazo", "mezo-sign-scalar", {"beta": 0.0}),  # the running deviation is the slope's own size
+    ("meazo", "mezo-sign-scalar", {"memory": 0.0}),  # the running deviation is the slope's own size
     ("radazo", "mezo-sign", {"beta1": 0.0, "beta2": 0.0, "zeta": 1e-20}),
 ])
 def test_adaptive_scales_without_memory_leave_the_sign(method, beside, values):
@@ -119,7 +127,7 @@ def test_with_epsilon_for_the_deviation_fzoo_is_the_one_sided_estimate():
 
 
 def test_meazo_divides_by_the_running_root_mean_square_of_the_slopes():
-    probe = made("meazo", parameters(), beta=0.9, samples=2).probe
+    probe = made("meazo", parameters(), memory=0.9, samples=2).probe
     slopes, second = [(3.0, 1.0), (-2.0, 4.0), (0.5, 0.5)], 0.0
     for update, (one, two) in enumerate(slopes, 1):
         second = 0.9 * second + 0.1 * ((one + two) / 2) ** 2
