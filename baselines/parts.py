@@ -48,12 +48,12 @@ DIRECTIONS: dict[str, Part] = {
     "gaussian": Part(f"{_DIRECTIONS}.gaussian:Gaussian"),
     "rademacher": Part(f"{_DIRECTIONS}.gaussian:Rademacher"),
     "informed": Part(f"{_DIRECTIONS}.informed:Informed", hp.Informed),
-    "informed_last_update": Part(f"{_DIRECTIONS}.informed_variants:LastUpdate", hp.Informed),
-    "informed_start_norm": Part(f"{_DIRECTIONS}.informed_variants:StartNorm", hp.Informed),
-    "informed_scaled_rate": Part(f"{_DIRECTIONS}.informed_variants:ScaledRate", hp.Informed),
-    "informed_off_previous": Part(f"{_DIRECTIONS}.informed_variants:OffPrevious", hp.Informed),
-    "informed_along_reward": Part(f"{_DIRECTIONS}.informed_variants:AlongReward", hp.Informed),
-    "informed_plus_reward": Part(f"{_DIRECTIONS}.informed_variants:PlusReward", hp.Informed),
+    "informed_last_update": Part(f"{_DIRECTIONS}.variants:LastUpdate", hp.Informed),
+    "informed_start_norm": Part(f"{_DIRECTIONS}.variants:StartNorm", hp.Informed),
+    "informed_scaled_rate": Part(f"{_DIRECTIONS}.variants:ScaledRate", hp.Informed),
+    "informed_off_previous": Part(f"{_DIRECTIONS}.variants:OffPrevious", hp.Informed),
+    "informed_along_reward": Part(f"{_DIRECTIONS}.variants:AlongReward", hp.Informed),
+    "informed_plus_reward": Part(f"{_DIRECTIONS}.variants:PlusReward", hp.Informed),
 }
 PROBES: dict[str, Part] = {
     "two_point": Part(f"{_ESTIMATORS}.probes:TwoPoint", hp.TwoPoint),

@@ -167,15 +167,14 @@ def test_the_mean_step_on_a_linear_loss_goes_down_the_gradient(method):
     total, slope = 0.0, flat(SLOPE) * batch().values["weight"].mean().item()
     for seed in range(400):
         params = {name: torch.nn.Parameter(torch.zeros_like(p)) for name, p in SLOPE.items()}
-        estimator = made(method, params, seed=seed)
+        estimator = made(method, params, seed=seed, **({"samples": 5} if method == "forward-gradient" else {}))
         step(estimator, linear_loss(params, SLOPE), batch())
         total = total - flat(params) / 400
     cosine = (total @ slope / (total.norm() * slope.norm())).item()
     assert cosine > 0.8  # √(nq / (nq + d)), n = 400, q directions each, d = 96; n · 2/π where only the sign counts
     if method in ("mezo-q5", "forward-gradient"):  # unbiased: along the gradient lr ± 4 standard errors
-        samples = 5 if method == "mezo-q5" else 1
         multiple = (total @ slope / slope.square().sum()).item() / SETTINGS["lr"]
-        assert multiple == pytest.approx(1, abs=4 * math.sqrt(2 / (400 * samples)))
+        assert multiple == pytest.approx(1, abs=4 * math.sqrt(2 / (400 * 5)))
 
 
 @pytest.mark.parametrize(("method", "power"), [
@@ -288,6 +287,26 @@ def test_a_conservative_update_never_raises_the_loss_of_its_batch(lr):
         assert problem(bent(params), batch()).value() <= here
         assert torch.equal(flat(params), before) == (figures["kept"] == 0) == (figures["step_norm"] == 0)
     assert kept == ({1.0} if lr == 1e-3 else {0.0} if lr == 1e3 else kept)
+
+
+class Scripted(Counted):
+    """Returns given losses, one after the other."""
+
+    def __init__(self, *losses):
+        super().__init__(None)
+        object.__setattr__(self, "losses", iter(losses))
+
+    def value(self):
+        return next(self.losses)
+
+
+@pytest.mark.parametrize(("tried", "kept"), [((2.0, 2.0, 2.0), 0), ((2.0, 1.0, 1.0), 1), ((2.0, 1.0, 0.5), -1)])
+def test_of_equals_a_conservative_update_keeps_the_first(tried, kept):
+    params, start = parameters(), flat(parameters())
+    plain = parameters()
+    made("mezo", plain).step(Scripted(1.0, 0.5), START)
+    figures = made("mezo-conservative", params).step(Scripted(1.0, 0.5, *tried), START).figures
+    assert figures["kept"] == kept and torch.allclose(flat(params) - start, kept * (flat(plain) - start), atol=1e-6)
 
 
 def test_random_search_goes_to_the_best_of_its_points_if_it_is_better():
