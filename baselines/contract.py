@@ -124,6 +124,9 @@ class Problem(Protocol):
     def backward(self) -> float:
         """The loss; its gradients are added to ``.grad``."""
 
+    def derivative(self) -> tuple[float, float]:
+        """The loss and its derivative along the tangents of the parameters (torch.autograd.forward_ad)."""
+
     def terms(self, *seed: object) -> list[float]:
         """Parts that add up to :meth:`value`, over rows in an order drawn from the stream ``seed``."""
 
@@ -232,10 +235,13 @@ class Probe:
     Attributes:
         epsilon: size of the perturbations.
         forwards: readings of the loss an update, each a forward pass over the batch.
+        exact: whether derivatives along z are read (forward-mode differentiation) in the place of losses.
+        tries: multiples of the rule's step at which the batch is read again; the best is kept, the first of equals.
     """
 
     epsilon: float
     forwards: int
+    exact, tries = False, ()
 
     def __init__(self, settings: Any):
         self.settings, self.epsilon = settings, settings.epsilon
@@ -245,8 +251,7 @@ class Probe:
         raise NotImplementedError
 
     def weights(self, losses: Sequence[float]) -> dict[int, float]:
-        """Sample → its weight in the estimate, from the readings in the order of :meth:`points`. No sample = no update
-        is made."""
+        """Sample → its weight in the estimate, from the readings in the order of :meth:`points`; none = no update."""
         raise NotImplementedError
 
     def state(self) -> Saved:

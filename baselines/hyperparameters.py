@@ -2,10 +2,10 @@
 
 Sources: V = the released ZOPrO code (alessioGalatolo/VisZOPrO @ f7c3401), F = the TRL fork it pins
 (alessioGalatolo/trl @ ca1dd277), TF = transformers 4.47.1, M = princeton-nlp/MeZO @ 552cb1b, R = the reference DPO
-implementation (eric-mitchell/direct-preference-optimization @ f8b8c0f), Z = ZO-Bench/ZO-LLM. A profile may override a
-default; what a run used is in its ``config.json``.
-LO = optsuite/LOZO @ 5d1ade5, HZ = Yanjun-Zhao/HiZOO @ 4f99055, ZM = OPTML-Group/ZO-Muon @ 166a8f3, CM =
-LejsDeen/ConMeZO @ fbd895e, SZ = zimingyy/SubZero @ cf6effd, SZ+ = the text of SubZero+ (arXiv 2608.15665).
+implementation (eric-mitchell/direct-preference-optimization @ f8b8c0f), Z = ZO-Bench/ZO-LLM, FZ = DKmiyan/FZOO @
+d4f8a8b, LO = optsuite/LOZO @ 5d1ade5, HZ = Yanjun-Zhao/HiZOO @ 4f99055, ZM = OPTML-Group/ZO-Muon @ 166a8f3, CM =
+LejsDeen/ConMeZO @ fbd895e, SZ = zimingyy/SubZero @ cf6effd, SZ+ = the text of SubZero+ (arXiv 2608.15665). A profile
+may override a default; what a run used is in its ``config.json``.
 """
 
 from __future__ import annotations
@@ -193,3 +193,36 @@ class Blocks:
 class SmallWeights:
     sparsity: float = published(0.75, "share of the entries of every tensor that stay", "chosen here; arXiv "
                                 "2402.15751 sets it for each task", minimum=0)
+
+
+@dataclass(frozen=True)
+class Normalised:
+    epsilon: float = published(1e-3, "size of the perturbation", "FZ fzoo.sh", minimum=1e-12)
+    samples: int = published(8, "directions an update, one reading each", "FZ fzoo.sh", minimum=2)
+
+
+@dataclass(frozen=True)
+class ScalarAdaptive(TwoPoint):
+    memory: float = published(0.999, "share of the mean squared slope that is kept", "Adam's β₂, torch.optim.Adam; "
+                              "that of arXiv 2605.03869 is not known", minimum=0)
+    zeta: float = published(1e-8, "added to its root", "Adam's ε, torch.optim.Adam", minimum=1e-30)
+
+
+@dataclass(frozen=True)
+class RAdaZO(SGD):
+    beta1: float = published(0.9, "share of the first moment that is kept", "Adam's β₁, torch.optim.Adam", minimum=0)
+    beta2: float = published(0.999, "share of the second moment that is kept", "Adam's β₂, torch.optim.Adam", minimum=0)
+    zeta: float = published(1e-8, "added to the second moment, under the root", "Adam's ε, torch.optim.Adam",
+                            minimum=1e-30)
+
+
+@dataclass(frozen=True)
+class ForwardGradient:
+    samples: int = published(1, "directions an update", "Z trainer.py:1357-1424: one", minimum=1)
+
+
+@dataclass(frozen=True)
+class Best:
+    epsilon: float = published(1e-2, "size of the perturbation", "as MeZO, M README, LoRA", minimum=1e-12)
+    samples: int = published(8, "perturbed points an update, of which the best may be kept", "as many as FZOO's, "
+                             "FZ fzoo.sh", minimum=1)

@@ -71,9 +71,9 @@ class ZerothOrder:
                           lambda tensors: RULES[self.rule].build(tensors, values), seed, stream)
 
     def passes(self, values: dict[str, Any], whole: bool) -> int:
-        """An update's forward passes: its readings."""
-        probe = PROBES[self.probe]
-        return load(probe.target)(settings_from(probe.settings, values)).forwards
+        """An update's forward passes: its readings; tangents of activations and of weights are as dear as one each."""
+        probe = load(PROBES[self.probe].target)(settings_from(PROBES[self.probe].settings, values))
+        return probe.forwards * ((3 if whole else 2) if probe.exact else 1)
 
     def copies(self) -> float:
         """State, in copies of the trained parameters; what has the size of coordinates in a subspace is not counted."""
@@ -96,6 +96,7 @@ class Method:
         defaults: values that make this row what it is.
         published: values that its authors publish where they differ from those of its parts, each with its source.
         warm_start: number of first iterations that back-propagate the objective instead.
+        warm_every: iterations after which the warm start comes again; 0 = never.
     """
 
     name: str
@@ -110,6 +111,11 @@ class Method:
     defaults: dict[str, Any] = field(default_factory=dict)
     published: dict[str, tuple[Any, str]] = field(default_factory=dict)
     warm_start: int = 0
+    warm_every: int = 0
+
+    def is_warm(self, iteration: int) -> bool:
+        """Whether an iteration is of the warm start."""
+        return (iteration % self.warm_every if self.warm_every else iteration) < self.warm_start
 
     @property
     def zeroth_order(self) -> bool:

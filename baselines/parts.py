@@ -46,6 +46,7 @@ OBJECTIVES: dict[str, Part] = {
 }
 DIRECTIONS: dict[str, Part] = {
     "gaussian": Part(f"{_DIRECTIONS}.gaussian:Gaussian"),
+    "rademacher": Part(f"{_DIRECTIONS}.gaussian:Rademacher"),
     "informed": Part(f"{_DIRECTIONS}.informed:Informed", hp.Informed),
     "low_rank": Part(f"{_DIRECTIONS}.subspace:LowRank", hp.LowRank),
     "left_haar": Part(f"{_DIRECTIONS}.subspace:LeftHaar", hp.Subspace),
@@ -54,9 +55,21 @@ DIRECTIONS: dict[str, Part] = {
     "curvature": Part(f"{_DIRECTIONS}.curvature:Curvature", hp.Curvature),
     "blocks": Part(f"{_DIRECTIONS}.masked:Blocks", hp.Blocks),
     "small_weights": Part(f"{_DIRECTIONS}.masked:SmallWeights", hp.SmallWeights),
+    "informed_last_update": Part(f"{_DIRECTIONS}.variants:LastUpdate", hp.Informed),
+    "informed_start_norm": Part(f"{_DIRECTIONS}.variants:StartNorm", hp.Informed),
+    "informed_scaled_rate": Part(f"{_DIRECTIONS}.variants:ScaledRate", hp.Informed),
+    "informed_off_previous": Part(f"{_DIRECTIONS}.variants:OffPrevious", hp.Informed),
+    "informed_along_reward": Part(f"{_DIRECTIONS}.variants:AlongReward", hp.Informed),
+    "informed_plus_reward": Part(f"{_DIRECTIONS}.variants:PlusReward", hp.Informed),
 }
 PROBES: dict[str, Part] = {
     "two_point": Part(f"{_ESTIMATORS}.probes:TwoPoint", hp.TwoPoint),
+    "conservative": Part(f"{_ESTIMATORS}.probes:Conservative", hp.TwoPoint),
+    "scalar_sign": Part(f"{_ESTIMATORS}.probes:ScalarSign", hp.TwoPoint),
+    "normalised": Part(f"{_ESTIMATORS}.probes:Normalised", hp.Normalised),
+    "scalar_adaptive": Part(f"{_ESTIMATORS}.probes:ScalarAdaptive", hp.ScalarAdaptive),
+    "forward_gradient": Part(f"{_ESTIMATORS}.probes:ForwardGradient", hp.ForwardGradient),
+    "best": Part(f"{_ESTIMATORS}.probes:Best", hp.Best),
     "three_point": Part(f"{_ESTIMATORS}.probes:ThreePoint", hp.Curvature),
     "one_sided": Part(f"{_ESTIMATORS}.probes:OneSided", hp.OneSided),
 }
@@ -69,4 +82,5 @@ RULES: dict[str, Part] = {
     "averaged": Part(f"{_ESTIMATORS}.rules:Averaged", hp.Momentum),
     "adam": Part(f"{_ESTIMATORS}.rules:Adam", hp.Adam),
     "orthogonal": Part(f"{_ESTIMATORS}.rules:Orthogonal", hp.SGD),
+    "radazo": Part(f"{_ESTIMATORS}.rules:RAdaZO", hp.RAdaZO),
 }

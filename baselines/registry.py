@@ -18,10 +18,11 @@ __all__ = ["DIRECTIONS", "METHODS", "OBJECTIVES", "PROBES", "RULES", "FirstOrder
            "get_method", "hp", "method_groups"]
 
 
-def _control(name: str, summary: str, objective: str = "rloo", **defaults: Any) -> Method:
+def _control(name: str, summary: str, objective: str = "rloo", direction: str = "informed", warm_every: int = 0,
+             **defaults: Any) -> Method:
     """ZOPrO with one thing taken away or changed; all else is what it is for ``zopro``."""
-    return dataclasses.replace(ZOPRO, name=name, objective=objective, summary=summary, group="ablation", base="zopro",
-                               defaults=defaults)
+    return dataclasses.replace(ZOPRO, name=name, objective=objective, estimator=ZerothOrder(direction), summary=summary,
+                               group="ablation", base="zopro", warm_every=warm_every, defaults=defaults)
 
 
 def _warm(name: str) -> Method:
@@ -57,6 +58,17 @@ METHODS: dict[str, Method] = {
         _control("zopro-no-norm-matching", "noise at its own length, with MeZO's published lr and ε", match_norm=False,
                  lr=1e-4, epsilon=1e-2),
         _control("zopro-shuffled", "advantages dealt out at random", "rloo_shuffled"),
+        _control("zopro-last-update", "along the last update, as long as the previous iteration's",
+                 direction="informed_last_update"),
+        _control("zopro-start-norm", "always as long as the warm start's update", direction="informed_start_norm"),
+        _control("zopro-rewarm", "every other iteration is a warm start", warm_every=2),
+        # lr is that of a gradient's projection, not ZOPrO's.
+        _control("zopro-scaled-lr", "lr over the squared length of the previous update",
+                 direction="informed_scaled_rate", lr=1e-2),
+        _control("zopro-off-previous", "noise projected off the previous update", direction="informed_off_previous"),
+        _control("zopro-along-reward", "noise along the reward model's update only", direction="informed_along_reward"),
+        _control("zopro-plus-reward", "along the previous update plus the reward model's",
+                 direction="informed_plus_reward"),
         dataclasses.replace(ZOPRO, name="zopro-published", summary="published settings, whatever the profile says",
                             group="ablation"),
         Method("mezo-warm", "rloo", MEZO, "MeZO after ZOPrO's warm start", group="ablation", base="mezo", start=ZOPRO,

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
+import torch
+
+from baselines import hyperparameters as hp
 from baselines.contract import Probe
+from benchmark.core.checkpoint import Saved
 
 
 class TwoPoint(Probe):
@@ -47,3 +52,86 @@ class OneSided(Probe):
     def weights(self, losses: Sequence[float]) -> dict[int, float]:
         n, here = self.settings.samples, losses[0]
         return {i: (loss - here) / (n * self.epsilon) for i, loss in enumerate(losses[1:])}
+
+
+class Conservative(TwoPoint):
+    """Two-point; then the best of θ, θ + step and θ − step on the same batch is kept (zo_conserv of ZO-Bench, Zhang et
+    al. 2024, arXiv 2402.11592)."""
+
+    tries = (0.0, 1.0, -1.0)
+
+    @property
+    def forwards(self) -> int:
+        return super().forwards + len(self.tries)
+
+
+class ScalarSign(TwoPoint):
+    """The sign of each two-point slope: z keeps its length, the slope loses its own (zo_sign_opt of ZO-Bench)."""
+
+    def weights(self, losses: Sequence[float]) -> dict[int, float]:
+        n = self.settings.samples
+        return {i: slope / abs(slope) / n if slope else 0.0 for i, slope in super().weights(losses).items()}
+
+
+class Normalised(OneSided):
+    """(L(θ + εz) − L(θ)) / s along each of n directions, averaged; s is the population standard deviation of the n
+    perturbed losses (FZOO, arXiv 2506.09034). Where they are all the same they tell nothing, and no update is made."""
+
+    def weights(self, losses: Sequence[float]) -> dict[int, float]:
+        here, perturbed = losses[0], losses[1:]
+        if min(perturbed) == max(perturbed):
+            return {}
+        spread = torch.tensor(perturbed, dtype=torch.float64).std(correction=0).item()
+        return {i: (loss - here) / (len(perturbed) * spread) for i, loss in enumerate(perturbed)}
+
+
+class ScalarAdaptive(TwoPoint):
+    """Two-point slopes over √v̂ + ζ, where v is a running mean of the squared mean slope (MEAZO, Dbouk et al. 2026,
+    arXiv 2605.03869): Adam's second moment in one number."""
+
+    def __init__(self, settings: hp.ScalarAdaptive):
+        super().__init__(settings)
+        self.second, self.updates = 0.0, 0
+
+    def weights(self, losses: Sequence[float]) -> dict[int, float]:
+        slopes, memory = super().weights(losses), self.settings.memory
+        self.updates += 1
+        self.second = memory * self.second + (1 - memory) * sum(slopes.values()) ** 2
+        scale = math.sqrt(self.second / (1 - memory**self.updates)) + self.settings.zeta
+        return {sample: slope / scale for sample, slope in slopes.items()}
+
+    def state(self) -> Saved:
+        return {"second": self.second, "updates": self.updates}
+
+    def load_state(self, state: Saved) -> None:
+        self.second, self.updates = state["second"], state["updates"]
+
+
+class ForwardGradient(Probe):
+    """⟨∇L(θ), z⟩ along each of n directions, by forward-mode differentiation, averaged (Baydin et al. 2022, arXiv
+    2202.08587): what two-point slopes are without the error of finite differences."""
+
+    exact = True
+
+    def __init__(self, settings: hp.ForwardGradient):
+        self.settings, self.epsilon = settings, 0.0  # nothing is perturbed
+
+    @property
+    def forwards(self) -> int:
+        return self.settings.samples
+
+    def points(self) -> list[tuple[int, float]]:
+        return [(sample, 0.0) for sample in range(self.settings.samples)]
+
+    def weights(self, losses: Sequence[float]) -> dict[int, float]:
+        return {i: slope / len(losses) for i, slope in enumerate(losses)}
+
+
+class Best(OneSided):
+    """The best of n perturbed points, if it is better than θ: with SGD at lr 1 θ moves there (random search)."""
+
+    def weights(self, losses: Sequence[float]) -> dict[int, float]:
+        if any(map(math.isnan, losses)):
+            return {0: math.nan}
+        best = losses.index(min(losses))
+        return {best - 1: -self.epsilon} if best else {}

@@ -154,3 +154,39 @@ def newton_schulz(matrix: torch.Tensor) -> torch.Tensor:
         square = x @ x.mT
         x = 3.4445 * x + (-4.7750 * square + 2.0315 * square @ square) @ x
     return x.mT if matrix.shape[0] > matrix.shape[1] else x
+
+
+class RAdaZO(Rule):
+    """Adam whose second moment is that of the first moment, not of the estimate (Shu et al. 2025, arXiv 2502.01014):
+    m ← β₁m + (1 − β₁)ĝ; v ← β₂v + (1 − β₂)m²; θ ← θ − lr·(m / √(v + ζ) + weight_decay·θ). Moments are float32."""
+
+    copies = 2.0
+    settings: hp.RAdaZO
+
+    def __init__(self, parameters: dict[str, Parameter], settings: hp.RAdaZO):
+        super().__init__(parameters, settings)
+        self.moments: dict[str, list[torch.Tensor]] = {}  # m and v
+
+    def begin_iteration(self, iteration: int) -> None:
+        if iteration and self.settings.schedule == "linear_iteration":
+            self.moments = {}
+
+    def step(self, names: list[str], estimate: torch.Tensor, lr: float) -> None:
+        settings, tensors = self.settings, [self.parameters[name].data for name in names]
+        for name, theta, part in zip(names, tensors, estimate.split([t.numel() for t in tensors]), strict=True):
+            zero = torch.zeros_like(theta, dtype=torch.float32)
+            first, second = self.moments.setdefault(name, [zero, zero.clone()])
+            first.lerp_(part.view_as(theta).float(), 1 - settings.beta1)
+            second.lerp_(first.square(), 1 - settings.beta2)
+            move = first / (second + settings.zeta).sqrt() + settings.weight_decay * theta
+            theta.copy_(theta.float().sub_(move, alpha=lr))
+
+    def carry(self, carried: Callable[[str, torch.Tensor], torch.Tensor]) -> None:
+        self.moments = {name: [carried(name, moment) for moment in both] for name, both in self.moments.items()}
+
+    def state(self) -> Saved:
+        return {"moments": self.moments}
+
+    def load_state(self, state: Saved) -> None:
+        self.moments = {name: [moment.to(self.parameters[name].device) for moment in both]
+                        for name, both in state["moments"].items()}

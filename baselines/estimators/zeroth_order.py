@@ -12,12 +12,14 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 import torch
+from torch.autograd import forward_ad
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from baselines.contract import Direction, History, Noise, Probe, Problem, Progress, Rule, Update, scheduled
 from baselines.estimators.health import Arrival
 from baselines.estimators.perturbation import Perturbed, moved
 from benchmark.core.checkpoint import Saved
-from benchmark.core.errors import RunError
+from benchmark.core.errors import ConfigError, RunError
 
 GROUPED_ENTRIES = 2**18  # small tensors are updated together, up to so many entries at a time
 
@@ -89,8 +91,12 @@ class ZerothOrder:
                 kept[sample, name] = self.z(sample, name)
             return kept[sample, name]
 
-        losses = [self._loss_at(problem, partial(z, sample), scale) for sample, scale in points]
-        weights = self.probe.weights(losses)
+        if self.probe.exact:
+            pairs = [self._derivative_along(problem, partial(z, sample)) for sample, _ in points]
+            losses, read = [loss for loss, _ in pairs], [slope for _, slope in pairs]
+        else:
+            losses = read = [self._loss_at(problem, partial(z, sample), scale) for sample, scale in points]
+        weights = self.probe.weights(read)
         if not all(map(math.isfinite, [*losses, *weights.values()])):
             listed = " and ".join(f"{loss}" for loss in losses)
             raise RunError(f"diverged: the perturbed losses are {listed}. Lower lr or epsilon.")
@@ -109,6 +115,23 @@ class ZerothOrder:
         with (moved if problem.sampled else Perturbed)(self.parameters, value):
             return problem.value()
 
+    def _derivative_along(self, problem: Problem, z_of: Callable[[str], torch.Tensor | None]) -> tuple[float, float]:
+        """L(θ) and ⟨∇L, z⟩."""
+        if problem.sampled:
+            raise ConfigError("forward gradient: a loss that samples has no derivative. Use another objective, or a "
+                              "probe of losses.")
+
+        def dual(name: str) -> torch.Tensor:
+            theta, z = self.parameters[name].data, z_of(name)
+            return theta if z is None else forward_ad.make_dual(theta, z)
+
+        try:  # fused attention has no forward-mode derivative
+            with forward_ad.dual_level(), sdpa_kernel(SDPBackend.MATH), Perturbed(self.parameters, dual):
+                return problem.derivative()
+        except NotImplementedError as error:
+            raise ConfigError(f"forward gradient: torch has no forward-mode derivative of a part of this model "
+                              f"({str(error).splitlines()[0]}). Use another architecture, or mezo.") from None
+
     @torch.no_grad()
     def step(self, problem: Problem, progress: Progress) -> Update:
         losses, weights, z = self.read(problem, progress)
@@ -118,6 +141,7 @@ class ZerothOrder:
         settings, epsilon = self.rule.settings, self.probe.epsilon
         lr = scheduled(settings.lr, settings.schedule, progress)
         arrival, sizes = Arrival(epsilon), {}
+        start = {name: p.data.clone() for name, p in self.parameters.items()} if self.probe.tries and weights else {}
         for names, first in self._perturbed(z, min(weights, default=0)):
             sizes |= {name: epsilon * part.float().norm().item() for name, part in zip(names, first, strict=True)}
             before = flat([self.parameters[name].data for name in names], copy=True)
@@ -126,8 +150,30 @@ class ZerothOrder:
             arrival.note(before, flat([self.parameters[name].data for name in names]), flat(first))
         self.updates += 1
         slope = next(iter(weights.values())) if len(weights) == 1 else math.hypot(*weights.values())
-        return Update(sum(losses) / len(losses), lr, {"slope": slope, **arrival.figures(), **self.direction.figures()},
-                      tuple(losses), sizes)
+        figures = {"slope": slope, **arrival.figures(), **self.direction.figures()}
+        if start:
+            figures["kept"] = kept = self._best_of(problem, start)
+            figures |= {"step_norm": abs(kept) * figures["step_norm"], "step_cosine": kept * figures["step_cosine"]}
+        return Update(sum(losses) / len(losses), lr, figures, () if self.probe.exact else tuple(losses), sizes)
+
+    def _best_of(self, problem: Problem, start: dict[str, torch.Tensor]) -> float:
+        """Read the loss at multiples of the step that was made from ``start``, keep the best, return the multiple."""
+        ends = {name: p.data.clone() for name, p in self.parameters.items()}
+
+        def move(multiple: float) -> None:
+            for name, parameter in self.parameters.items():
+                parameter.data.copy_(ends[name] if multiple == 1 else start[name].lerp(ends[name], multiple))
+
+        losses = []
+        for multiple in self.probe.tries:
+            move(multiple)
+            losses.append(problem.value())
+        if not all(map(math.isfinite, losses)):
+            move(0.0)
+            raise RunError(f"diverged: the losses at multiples of the step are {losses}. Lower lr.")
+        best = self.probe.tries[losses.index(min(losses))]
+        move(best)
+        return best
 
     def _estimate(self, names: list[str], first: list[torch.Tensor], weights: dict[int, float],
                   z: Callable) -> torch.Tensor:

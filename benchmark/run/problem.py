@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from torch.autograd import forward_ad
+
 from baselines.contract import Objective
 from benchmark.lm.rollout import AnyBatch
 
@@ -36,6 +38,11 @@ class BatchProblem:
             loss.backward()
             total += loss.item()
         return total
+
+    def derivative(self) -> tuple[float, float]:
+        pairs = [forward_ad.unpack_dual(self.objective.loss(part)) for part in self.batch.split(self.micro_batch)]
+        return (sum(pair.primal.item() for pair in pairs),
+                sum(0.0 if pair.tangent is None else pair.tangent.item() for pair in pairs))
 
     def terms(self, *seed: object) -> list[float]:
         # Small parts, because the terms of a loss may cancel (advantages add up to zero): rounding acts on terms.

@@ -56,6 +56,22 @@ PALETTE: dict[str, Look] = {
            ("lozo", "#882255", "s"), ("conmezo", "#332288", "^"), ("hizoo", "#117733", "v"),
            ("subzero", "#6699CC", "o"), ("zo-muon", "#661100", "*"))},
     "lozo-released": Look("#882255", "8", (0, (1.2, 1.2)), 1.2),
+    "zopro-last-update": Look("#332288", "^", (0, (3, 1)), 1.5),
+    "zopro-start-norm": Look("#117733", "v", (0, (3, 1)), 1.5),
+    "zopro-rewarm": Look("#999933", "D", (0, (5, 1)), 1.5),
+    "zopro-scaled-lr": Look("#44AA99", "X", (0, (3, 1, 1, 1)), 1.5),
+    "zopro-off-previous": Look("#661100", "*", (0, (3, 1, 1, 1)), 1.5),
+    "zopro-along-reward": Look("#DDCC77", "H", (0, (1.2, 1.2)), 1.5),
+    "zopro-plus-reward": Look("#AA4499", "1", (0, (1.2, 1.2)), 1.5),
+    # Probes and rules of the zeroth-order family: thin, dashed; on the DPO loss dotted.
+    **{name + suffix: Look(colour, marker, dash, 1.2)
+       for suffix, dash in (("", (0, (4, 1.5))), ("-dpo", (0, (1.2, 1.2))))
+       for name, colour, marker in (
+           ("mezo-momentum", "#AA3377", "<"), ("mezo-sign", "#CCBB44", ">"), ("mezo-adam", "#66CCEE", "d"),
+           ("fzoo", "#228833", "s"), ("mezo-q2", "#DDAACC", "2"), ("mezo-q5", "#BB77AA", "3"),
+           ("mezo-q10", "#884477", "4"), ("mezo-conservative", "#4477AA", "h"), ("mezo-sign-scalar", "#997700", "8"),
+           ("meazo", "#EE6677", "H"), ("radazo", "#6E4C9E", "*"), ("forward-gradient", "#222255", "^"),
+           ("random-search", "#777777", "x"))},
 }
 
 # For methods that join later: darker and lighter relatives of the set above, dotted so that they cannot be taken for
@@ -98,6 +114,21 @@ LABELS = {
            ("block-mezo", "block-wise MeZO"), ("sparse-mezo", "Sparse-MeZO"))
        for suffix, after in (("", ""), ("-dpo", "-DPO"), ("-warm", ", warm start"))},
     "lozo-released": "LOZO, released code",
+    "zopro-last-update": "along the last update",
+    "zopro-start-norm": "as long as the warm start",
+    "zopro-rewarm": "warm start every 2 iterations",
+    "zopro-scaled-lr": "lr / ‖previous update‖²",
+    "zopro-off-previous": "noise off the previous update",
+    "zopro-along-reward": "noise along the reward update",
+    "zopro-plus-reward": "previous + reward update",
+    **{name + suffix: words + suffix.upper()
+       for suffix in ("", "-dpo")
+       for name, words in (
+           ("mezo-momentum", "MeZO, momentum"), ("mezo-sign", "MeZO, sign"), ("mezo-adam", "MeZO, Adam"),
+           ("fzoo", "FZOO"), ("mezo-q2", "MeZO, q = 2"), ("mezo-q5", "MeZO, q = 5"), ("mezo-q10", "MeZO, q = 10"),
+           ("mezo-conservative", "MeZO, conservative"), ("mezo-sign-scalar", "MeZO, sign of the slope"),
+           ("meazo", "MEAZO"), ("radazo", "R-AdaZO"), ("forward-gradient", "forward gradient"),
+           ("random-search", "random search"))},
 }
 
 TASK_TITLES = {

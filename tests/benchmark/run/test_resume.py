@@ -69,6 +69,8 @@ def test_an_interrupted_run_ends_as_one_that_was_not(method, interrupted, whole)
 
 @pytest.mark.parametrize(("method", "settings"), [
     ("zopro-shuffled", ()),
+    ("zopro-rewarm", ("budget.limit=8", "iterations=4")),  # stopped in the second warm start, too
+    ("zopro-last-update", ()), ("meazo", ()), ("radazo-dpo", ()),
     ("rloo", ("rloo.epochs=2", "rloo.schedule=linear_iteration")),
     ("zopro", ("adapter.kind=full", "keep=curves", "zopro.epochs=2")),
     ("ppo", ("adapter.kind=norms",)),
