@@ -5,6 +5,17 @@ from __future__ import annotations
 from baselines.method import Method, ZerothOrder
 
 MEZO = ZerothOrder("gaussian")
+ES = ZerothOrder("gaussian", "population")
+ES_LR = {"lr": (5e-4, "E es_fine-tuning_countdown.py")}
+POPULATION = (
+    Method("es", "reward", ES, "evolution strategy on the reward itself, antithetic members", group="zo",
+           published=ES_LR),
+    Method("es-plain", "reward", ES, "ES at Scale: one-sided members, z-scores", group="zo", base="es",
+           defaults={"antithetic": False, "fitness": "zscore"}, published=ES_LR),
+    Method("eggroll", "reward", ZerothOrder("random_factors", "low_rank_population"),
+           "EGGROLL: low-rank members, on the reward itself", group="zo",
+           published={"lr": (1.0, "EG general_do_evolution.py:54-89 (lr_scale)")}),
+)
 FAMILY = (
     Method("mezo-momentum", "rloo", ZerothOrder("gaussian", rule="momentum"), "MeZO with heavy-ball momentum",
            group="zo"),
@@ -14,4 +25,5 @@ FAMILY = (
     Method("mezo-muon", "rloo", ZerothOrder("gaussian", rule="muon"), "MeZO's estimate, orthogonalised",
            group="zo"),
     Method("mezo-reward", "reward", MEZO, "Gaussian two-point SPSA on the reward of fresh completions", group="zo"),
+    *POPULATION,
 )

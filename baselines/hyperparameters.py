@@ -2,7 +2,9 @@
 
 Sources: V = the released ZOPrO code (alessioGalatolo/VisZOPrO @ f7c3401), F = the TRL fork it pins
 (alessioGalatolo/trl @ ca1dd277), TF = transformers 4.47.1, M = princeton-nlp/MeZO @ 552cb1b, R = the reference DPO
-implementation (eric-mitchell/direct-preference-optimization @ f8b8c0f), Z = ZO-Bench/ZO-LLM. A profile may override a
+implementation (eric-mitchell/direct-preference-optimization @ f8b8c0f), Z = ZO-Bench/ZO-LLM, E = ES at Scale
+(VsonicV/es-fine-tuning-paper @ 523afc8), OE = openai/evolution-strategies-starter @ 7585f01, EG =
+ESHyperscale/HyperscaleES @ b77f7d6. A profile may override a
 default; what a run used is in its ``config.json``.
 """
 
@@ -128,3 +130,26 @@ class Informed:
                               "V zopro.py:206-233")
     match_norm: bool = published(True, "scale the noise to the previous update's norm, per tensor",
                                  "V zopro.py:206-233")
+
+
+@dataclass(frozen=True)
+class Population:
+    sigma: float = published(1e-3, "size of the perturbation", "E es_fine-tuning_countdown.py", minimum=1e-12)
+    population: int = published(30, "members, one reading each", "E es_fine-tuning_countdown.py", minimum=2)
+    antithetic: bool = published(True, "members in pairs θ ± σz", "OE es.py: noise and its mirror image")
+    fitness: str = published("zscore", "how fitness is shaped", "E es_fine-tuning_countdown.py; ranks: OE es.py",
+                             ("zscore", "ranks"))
+
+
+@dataclass(frozen=True)
+class LowRankPopulation:
+    sigma: float = published(1e-3, "size of the perturbation", "EG general_do_evolution.py:54-89", minimum=1e-12)
+    population: int = published(32, "members, one reading each", "EG: 1,024 generations an update, 8 on each prompt; "
+                                "here every member reads every prompt", minimum=2)
+    antithetic: bool = published(True, "members in pairs θ ± σz", "EG noiser/eggroll.py:11-50")
+
+
+@dataclass(frozen=True)
+class RandomFactors:
+    factors: int = published(1, "rank of a member's perturbation of a matrix", "EG general_do_evolution.py:54-89",
+                             minimum=1)

@@ -20,6 +20,7 @@ from benchmark.core.checkpoint import Saved
 from benchmark.core.errors import RunError
 
 GROUPED_ENTRIES = 2**18  # small tensors are updated together, up to so many entries at a time
+KEPT_SAMPLES = 4  # samples of an update whose z are kept; those of further ones are made anew, as all are by a stream
 
 
 class ZerothOrder:
@@ -76,13 +77,13 @@ class ZerothOrder:
         """Read the losses of the present update; return them, the weights that they give, and (sample, name) → z.
 
         Raises:
-            RunError: a weight is not finite.
+            RunError: a loss or a weight is not finite.
         """
         self.direction.begin(self.updates, progress)
         points, kept = self.probe.points(), {}
 
         def z(sample: int, name: str) -> torch.Tensor | None:
-            if self.stream:
+            if self.stream or sample >= KEPT_SAMPLES:
                 return self.z(sample, name)
             if (sample, name) not in kept:
                 kept[sample, name] = self.z(sample, name)
@@ -90,7 +91,7 @@ class ZerothOrder:
 
         losses = [self._loss_at(problem, partial(z, sample), scale) for sample, scale in points]
         weights = self.probe.weights(losses)
-        if not all(map(math.isfinite, weights.values())):
+        if not all(map(math.isfinite, [*losses, *weights.values()])):
             listed = " and ".join(f"{loss}" for loss in losses)
             raise RunError(f"diverged: the perturbed losses are {listed}. Lower lr or epsilon.")
         self.direction.measured(losses)
