@@ -122,6 +122,7 @@ class Policy(Adapted):
                          for start_part, new_part in ((ids, new), (mask, (after == 0).long()))]
                 parts.append(Sequences(*whole, width))
                 self.meter.forward(int(whole[1].sum()), self.share)
+                self.meter.generated(int(whole[1][:, width:].sum()))
                 logprobs.append(values)
         return join(parts, encoder.pad), _pad_stack(logprobs, 0.0)
 

@@ -135,3 +135,16 @@ def test_the_loss_is_minus_the_mean_of_reward_less_the_price_of_kl(who):
     kl = (rollout.logprobs - rollout.reference).sum(1)
     assert kl.abs().max() > 0.01
     assert loss == pytest.approx(-(rollout.rewards.mean() - 0.05 * kl.mean()).item(), abs=1e-6)
+
+
+def test_every_reading_of_the_reward_generates_and_is_booked_so(who):
+    meter, batch = who.meter, who.objective.collect()
+    spent = []
+    for _ in range(2):
+        with meter.ledger("update"):
+            who.objective.loss(batch)
+        spent.append((meter.spent()["generated_tokens"], meter.spent()["completions"]))
+    rollout = who.objective.context.sampler.at(batch.prompts, batch.seed, batch.k)  # in no ledger of a method
+    once = int(rollout.sequences.completion_mask.sum()), len(batch)
+    assert spent == [once, (2 * once[0], 2 * once[1])]
+    assert (meter.spent()["generated_tokens"], meter.spent()["completions"]) == spent[-1]

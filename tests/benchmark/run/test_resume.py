@@ -197,6 +197,7 @@ def test_a_meter_goes_on_with_all_its_accounts():
     with first.ledger("update"):
         now[0] += 5
         first.forward(10)
+        first.generated(4)
     first.updates = 3
     state = json.loads(json.dumps(first.state()))
     now[0] = 100.0
@@ -206,7 +207,8 @@ def test_a_meter_goes_on_with_all_its_accounts():
     second.load_state(state)
     with second.ledger("update"):
         now[0] += 1
-    assert second.spent() == {"forward_tokens": 10, "seconds": 6, "completions": 0, "updates": 3}
+    assert second.spent() == {"forward_tokens": 10, "seconds": 6, "completions": 0, "updates": 3,
+                              "generated_tokens": 4}
     assert second.seconds["setup"] == 2 and second.close() == 8
 
 
