@@ -127,6 +127,9 @@ class Problem(Protocol):
     def terms(self, *seed: object) -> list[float]:
         """Parts that add up to :meth:`value`, over rows in an order drawn from the stream ``seed``."""
 
+    def each(self) -> list[Problem]:
+        """The losses of the single examples, which add up to :meth:`value`."""
+
 
 @dataclass(frozen=True)
 class Noise:
@@ -231,10 +234,13 @@ class Probe:
     Attributes:
         epsilon: size of the perturbations.
         forwards: readings of the loss an update, each a forward pass over the batch.
+        each: whether every example of a batch is a sample of its own: its loss is read at its own z, at the scales of
+            :meth:`points`, and :meth:`weights` has the readings of one example after the other.
     """
 
     epsilon: float
     forwards: int
+    each = False
 
     def __init__(self, settings: Any):
         self.settings, self.epsilon = settings, settings.epsilon

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from baselines.method import Method, ZerothOrder
 
 MEZO = ZerothOrder("gaussian")
 ES = ZerothOrder("gaussian", "population")
 ES_LR = {"lr": (5e-4, "E es_fine-tuning_countdown.py")}
+GRZO = Method("grzo", "rloo", ZerothOrder("sign_factors", "each_example"),
+              "GRZO: every completion along a direction of its own", group="zo",
+              published={"lr": (1e-5, "without scale, as FZOO (DKmiyan/FZOO fzoo.sh); GRZO's own was not to be had")})
 POPULATION = (
+    GRZO,
+    replace(GRZO, name="grzo-dpo", objective="dpo", summary="GRZO on the DPO loss: every pair along its own direction",
+            base="grzo"),
     Method("es", "reward", ES, "evolution strategy on the reward itself, antithetic members", group="zo",
            published=ES_LR),
     Method("es-plain", "reward", ES, "ES at Scale: one-sided members, z-scores", group="zo", base="es",

@@ -153,3 +153,10 @@ class LowRankPopulation:
 class RandomFactors:
     factors: int = published(1, "rank of a member's perturbation of a matrix", "EG general_do_evolution.py:54-89",
                              minimum=1)
+
+
+@dataclass(frozen=True)
+class EachExample:
+    epsilon: float = published(1e-2, "size of the perturbation", "as MeZO, M README, LoRA", minimum=1e-12)
+    centred: bool = published(False, "take the mean of the examples' differences off them first", "arXiv 2606.02857 "
+                              "divides by their deviation alone")

@@ -48,11 +48,13 @@ DIRECTIONS: dict[str, Part] = {
     "gaussian": Part(f"{_DIRECTIONS}.gaussian:Gaussian"),
     "informed": Part(f"{_DIRECTIONS}.informed:Informed", hp.Informed),
     "random_factors": Part(f"{_DIRECTIONS}.factors:RandomFactors", hp.RandomFactors),
+    "sign_factors": Part(f"{_DIRECTIONS}.factors:SignFactors"),
 }
 PROBES: dict[str, Part] = {
     "two_point": Part(f"{_ESTIMATORS}.probes:TwoPoint", hp.TwoPoint),
     "population": Part(f"{_ESTIMATORS}.probes:Population", hp.Population),
     "low_rank_population": Part(f"{_ESTIMATORS}.probes:LowRankPopulation", hp.LowRankPopulation),
+    "each_example": Part(f"{_ESTIMATORS}.probes:EachExample", hp.EachExample),
 }
 RULES: dict[str, Part] = {
     "sgd": Part(f"{_ESTIMATORS}.rules:SGD", hp.SGD),

@@ -97,3 +97,22 @@ class LowRankPopulation(Population):
     def shaped(self, losses: Sequence[float]) -> list[float]:
         values = torch.tensor(losses, dtype=torch.float64)
         return ((values - values.mean()) / (values.var(correction=0) + 1e-5).sqrt()).tolist()
+
+
+class EachExample(Probe):
+    """L(θ + εz) − L(θ − εz) of every example along a direction of its own, over the standard deviation of these
+    differences, over 2ε, averaged (GRZO, arXiv 2606.02857). Where all are the same, no update is made."""
+
+    settings: hp.EachExample
+    forwards, each = 2, True
+
+    def points(self) -> list[tuple[int, float]]:
+        return [(0, self.epsilon), (0, -self.epsilon)]
+
+    def weights(self, losses: Sequence[float]) -> dict[int, float]:
+        differences = torch.tensor(losses, dtype=torch.float64).view(-1, 2) @ torch.tensor([1.0, -1.0]).double()
+        if differences.min() == differences.max():
+            return {}
+        kept = differences - differences.mean() if self.settings.centred else differences
+        scale = 2 * self.epsilon * len(differences) * differences.std(correction=0)
+        return dict(enumerate((kept / scale).tolist()))

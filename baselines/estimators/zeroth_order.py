@@ -74,13 +74,14 @@ class ZerothOrder:
 
     @torch.no_grad()
     def read(self, problem: Problem, progress: Progress) -> tuple[list[float], dict[int, float], Callable]:
-        """Read the losses of the present update; return them, the weights that they give, and (sample, name) → z.
+        """Read the losses of the present update; return those of the batch, the weights that they give, and (sample,
+        name) → z.
 
         Raises:
             RunError: a loss or a weight is not finite.
         """
         self.direction.begin(self.updates, progress)
-        points, kept = self.probe.points(), {}
+        points, kept = self._points(problem), {}
 
         def z(sample: int, name: str) -> torch.Tensor | None:
             if self.stream or sample >= KEPT_SAMPLES:
@@ -89,13 +90,23 @@ class ZerothOrder:
                 kept[sample, name] = self.z(sample, name)
             return kept[sample, name]
 
-        losses = [self._loss_at(problem, partial(z, sample), scale) for sample, scale in points]
+        losses = [self._loss_at(part, partial(z, sample), scale) for part, sample, scale in points]
         weights = self.probe.weights(losses)
         if not all(map(math.isfinite, [*losses, *weights.values()])):
             listed = " and ".join(f"{loss}" for loss in losses)
             raise RunError(f"diverged: the perturbed losses are {listed}. Lower lr or epsilon.")
+        if self.probe.each:
+            scales = len(self.probe.points())
+            losses = [sum(losses[place::scales]) for place in range(scales)]
         self.direction.measured(losses)
         return losses, weights, z
+
+    def _points(self, problem: Problem) -> list[tuple[Problem, int, float]]:
+        """What is read, sample and scale of every reading."""
+        if not self.probe.each:
+            return [(problem, sample, scale) for sample, scale in self.probe.points()]
+        return [(part, example, scale) for example, part in enumerate(problem.each())
+                for _, scale in self.probe.points()]
 
     def _loss_at(self, problem: Problem, z_of: Callable[[str], torch.Tensor | None], scale: float) -> float:
         """L(θ + scale · z)."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from baselines.contract import Objective
 from benchmark.lm.rollout import AnyBatch
@@ -41,3 +41,6 @@ class BatchProblem:
         # Small parts, because the terms of a loss may cancel (advantages add up to zero): rounding acts on terms.
         size = max(1, min(self.micro_batch, len(self.batch) // NOISE_PARTS))
         return [self.objective.loss(part).item() for part in self.batch.shuffled(*seed).split(size)]
+
+    def each(self) -> list[BatchProblem]:
+        return [replace(self, batch=example) for example in self.batch.split(1)]
