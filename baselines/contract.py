@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 
 from benchmark.core.checkpoint import Saved
+from benchmark.core.errors import ConfigError
 from benchmark.core.seeding import derive_seed, standard_normal
 from benchmark.lm.adapted import Tensors
 from benchmark.lm.policy import Policy
@@ -77,9 +78,10 @@ class Objective:
             pairs per sequence.
         reading_passes: those of one reading of the loss.
         parameters: trained beside the policy's (PPO's critic).
+        warm: whether the present phase is the method's warm start; the loop says so.
     """
 
-    sampled = False
+    sampled = warm = False
     rollout_passes, reading_passes = 3, 1
 
     def __init__(self, context: Context, settings: Any):
@@ -98,6 +100,11 @@ class Objective:
     def loss(self, batch: Any) -> torch.Tensor:
         """Scalar loss of a micro-batch; micro-batch losses add up to the loss of their batch."""
         raise NotImplementedError
+
+    def compared(self, batch: Any) -> torch.Tensor:
+        """Log-probabilities (B, 2) of what a micro-batch prefers, and of what it prefers it to."""
+        raise ConfigError(f"{type(self).__name__} has no pairs to compare. Use an objective on pairs, or another "
+                          f"estimator.")
 
     def state(self) -> Saved:
         """All that the next batches depend on, models of its own included: a checkpoint's part (see
@@ -126,6 +133,9 @@ class Problem(Protocol):
 
     def terms(self, *seed: object) -> list[float]:
         """Parts that add up to :meth:`value`, over rows in an order drawn from the stream ``seed``."""
+
+    def compared(self) -> torch.Tensor:
+        """Log-probabilities (B, 2) of the preferred and the other completions. ConfigError if there are no pairs."""
 
     def each(self) -> list[Problem]:
         """The losses of the single examples, which add up to :meth:`value`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from baselines.method import Method, ZerothOrder
+from baselines.method import Method, OnePiece, ZerothOrder
 
 MEZO = ZerothOrder("gaussian")
 ES = ZerothOrder("gaussian", "population")
@@ -12,7 +12,14 @@ ES_LR = {"lr": (5e-4, "E es_fine-tuning_countdown.py")}
 GRZO = Method("grzo", "rloo", ZerothOrder("sign_factors", "each_example"),
               "GRZO: every completion along a direction of its own", group="zo",
               published={"lr": (1e-5, "without scale, as FZOO (DKmiyan/FZOO fzoo.sh); GRZO's own was not to be had")})
+COMPO = Method("compo", "noisy_pairs", OnePiece("comparison"), "ComPO: DPO on clean pairs, then comparisons on noisy",
+               group="zo", warm_start=1)
 POPULATION = (
+    COMPO,
+    replace(COMPO, name="compo-dense", summary="ComPO, all entries of its direction kept", base="compo",
+            defaults={"threshold": 0.0}),
+    replace(COMPO, name="compo-centred", summary="ComPO, the mean taken off its comparisons", base="compo",
+            defaults={"centred": True}),
     GRZO,
     replace(GRZO, name="grzo-dpo", objective="dpo", summary="GRZO on the DPO loss: every pair along its own direction",
             base="grzo"),

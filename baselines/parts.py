@@ -43,6 +43,7 @@ OBJECTIVES: dict[str, Part] = {
     "online_dpo": Part(f"{_OBJECTIVES}.online_dpo:OnlineDPO", hp.OnlineDPO),
     "dpo": Part(f"{_OBJECTIVES}.dpo:DPO", hp.DPO),
     "reward": Part(f"{_OBJECTIVES}.reward:Reward", hp.Reward),
+    "noisy_pairs": Part(f"{_OBJECTIVES}.noisy_pairs:NoisyPairs", hp.NoisyPairs),
 }
 DIRECTIONS: dict[str, Part] = {
     "gaussian": Part(f"{_DIRECTIONS}.gaussian:Gaussian"),
@@ -62,4 +63,8 @@ RULES: dict[str, Part] = {
     "momentum": Part(f"{_ESTIMATORS}.rules:Momentum", hp.Momentum),
     "adamw": Part(f"{_ESTIMATORS}.rules:AdamW", hp.AdamW),
     "muon": Part(f"{_ESTIMATORS}.rules:Muon", hp.Muon),
+}
+# Zeroth-order estimators of one piece: they take their parameters, settings and the run's seed.
+ESTIMATORS: dict[str, Part] = {
+    "comparison": Part(f"{_ESTIMATORS}.comparison:Comparison", hp.Comparison),
 }

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import torch
+
 from baselines.contract import Objective
 from benchmark.lm.rollout import AnyBatch
 
@@ -44,3 +46,6 @@ class BatchProblem:
 
     def each(self) -> list[BatchProblem]:
         return [replace(self, batch=example) for example in self.batch.split(1)]
+
+    def compared(self) -> torch.Tensor:
+        return torch.cat([self.objective.compared(part) for part in self.batch.split(self.micro_batch)])
