@@ -41,6 +41,15 @@ PALETTE: dict[str, Look] = {
     "zopro-shuffled": Look("#56B4E9", "d", (0, (1.2, 1.2)), 1.5),
     "zopro-published": Look("#882255", "P", (0, (1.2, 1.2)), 1.5),
     "no-update": Look("#999999", "8", "-", 1.5),
+    # Populations, a direction for every example, comparisons: thin and dashed.
+    "es": Look("#CC3311", "o", (0, (4, 1)), 1.2),
+    "es-plain": Look("#EE7733", "s", (0, (4, 1)), 1.2),
+    "eggroll": Look("#AA7700", "D", (0, (4, 1)), 1.2),
+    "grzo": Look("#225588", "^", (0, (4, 1)), 1.2),
+    "grzo-dpo": Look("#225588", "v", (0, (4, 1, 1, 1)), 1.2),
+    "compo": Look("#550055", "h", (0, (4, 1)), 1.2),
+    "compo-dense": Look("#994477", "p", (0, (4, 1)), 1.2),
+    "compo-centred": Look("#BB6699", "*", (0, (4, 1)), 1.2),
 }
 
 # For methods that join later: darker and lighter relatives of the set above, dotted so that they cannot be taken for
@@ -75,6 +84,14 @@ LABELS = {
     "zopro-shuffled": "shuffled advantages",
     "zopro-published": "ZOPrO, published settings",
     "no-update": "no update (lr = 0)",
+    "es": "ES",
+    "es-plain": "ES at Scale",
+    "eggroll": "EGGROLL",
+    "grzo": "GRZO",
+    "grzo-dpo": "GRZO-DPO",
+    "compo": "ComPO",
+    "compo-dense": "ComPO, dense",
+    "compo-centred": "ComPO, centred",
 }
 
 TASK_TITLES = {
