@@ -15,6 +15,8 @@ GRZO = Method("grzo", "rloo", ZerothOrder("sign_factors", "each_example"),
 COMPO = Method("compo", "noisy_pairs", OnePiece("comparison"), "ComPO: DPO on clean pairs, then comparisons on noisy",
                group="zo", warm_start=1)
 POPULATION = (
+    Method("essa", "reward", OnePiece("singular_values"), "ESSA: CMA-ES over singular values, on the reward itself",
+           group="zo"),
     COMPO,
     replace(COMPO, name="compo-dense", summary="ComPO, all entries of its direction kept", base="compo",
             defaults={"threshold": 0.0}),

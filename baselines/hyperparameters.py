@@ -184,3 +184,11 @@ class Comparison:
     trial: float = published(5.0, "length of the trial step that must help, 0 = none", "CO compute_gradients.py",
                              minimum=0)
     centred: bool = published(False, "take the mean of all cᵢ off them", "CO compute_gradients.py: as they are")
+
+
+@dataclass(frozen=True)
+class SingularValues:
+    sigma: float = published(1e-2, "first deviation of the singular values", "as MeZO's epsilon; that of arXiv "
+                             "2507.04453 was not to be had", minimum=1e-12)
+    population: int = published(24, "members, one reading each", "4 + 3 ln n of cmaes for n = 1,000 singular values; "
+                                "that of arXiv 2507.04453 was not to be had", minimum=2)

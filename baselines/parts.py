@@ -67,4 +67,5 @@ RULES: dict[str, Part] = {
 # Zeroth-order estimators of one piece: they take their parameters, settings and the run's seed.
 ESTIMATORS: dict[str, Part] = {
     "comparison": Part(f"{_ESTIMATORS}.comparison:Comparison", hp.Comparison),
+    "singular_values": Part(f"{_ESTIMATORS}.singular_values:SingularValues", hp.SingularValues),
 }
