@@ -141,6 +141,11 @@ class Method:
         return self.estimator.zeroth_order
 
     @property
+    def directed(self) -> bool:
+        """Whether its estimate is a sum of directions, each by its readings of a loss."""
+        return isinstance(self.estimator, ZerothOrder)
+
+    @property
     def title(self) -> str:
         """Its parts in words."""
         return f"{self.objective} × {self.estimator.title}" + (", warm start" if self.warm_start else "")

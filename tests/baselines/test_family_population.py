@@ -105,6 +105,7 @@ def test_members_of_equal_rank_cancel_in_pairs():
     """Two pairs, each with one good and one bad member of the same losses: ranks are shared, not dealt out."""
     probe = made("es", parameters(), population=4, fitness="ranks").probe
     assert probe.weights([1.0, 2.0, 2.0, 1.0]) == pytest.approx({0: -1 / 6, 1: 1 / 6})
+    assert probe.shaped([1.0, 2.0, 2.0, 5.0]) == [-0.5, 0.0, 0.0, 0.5]  # the mean of the places they share
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -50,6 +50,8 @@ def test_members_and_steps_change_singular_values_alone(sampled):
     before = copied(params)
     estimator = made(params)
     u, v = estimator.vectors["A"]
+    x = torch.tensor([0.3, -0.2, 0.0, 1.0, -1.0, 0.5], dtype=torch.float64)  # of A, then of B
+    assert torch.allclose(estimator.at(x.numpy())["A"], before["A"] + u @ x[:3].float().diag() @ v, atol=1e-6)
 
     def value():
         # A torch function of every parameter, as a model calls them: what stands in for it is seen so.

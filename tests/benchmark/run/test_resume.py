@@ -71,6 +71,7 @@ def test_an_interrupted_run_ends_as_one_that_was_not(method, interrupted, whole)
     ("zopro-shuffled", ()),
     ("rloo", ("rloo.epochs=2", "rloo.schedule=linear_iteration")),
     ("zopro", ("adapter.rank=0", "keep=curves", "zopro.epochs=2")),
+    ("es", ()), ("grzo", ()), ("compo", ()), ("essa", ()),
 ])
 def test_so_do_controls_schedules_epochs_and_runs_without_adapters(method, settings, interrupted, whole):
     settings = ("budget.limit=6", "iterations=3", "refine_pairs=4", *settings)
