@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
+from baselines.noise import Noise
 from benchmark.core.checkpoint import Saved
-from benchmark.core.seeding import derive_seed, standard_normal
+from benchmark.core.errors import ConfigError
 from benchmark.lm.adapted import Tensors
 from benchmark.lm.policy import Policy
 from benchmark.lm.reward import RewardModel
@@ -77,9 +78,10 @@ class Objective:
             pairs per sequence.
         reading_passes: those of one reading of the loss.
         parameters: trained beside the policy's (PPO's critic).
+        warm: whether the present phase is the method's warm start; the loop says so.
     """
 
-    sampled = False
+    sampled = warm = False
     rollout_passes, reading_passes = 3, 1
 
     def __init__(self, context: Context, settings: Any):
@@ -98,6 +100,11 @@ class Objective:
     def loss(self, batch: Any) -> torch.Tensor:
         """Scalar loss of a micro-batch; micro-batch losses add up to the loss of their batch."""
         raise NotImplementedError
+
+    def compared(self, batch: Any) -> torch.Tensor:
+        """Log-probabilities (B, 2) of what a micro-batch prefers, and of what it prefers it to."""
+        raise ConfigError(f"{type(self).__name__} has no pairs to compare. Use an objective on pairs, or another "
+                          f"estimator.")
 
     def state(self) -> Saved:
         """All that the next batches depend on, models of its own included: a checkpoint's part (see
@@ -130,30 +137,11 @@ class Problem(Protocol):
     def terms(self, *seed: object) -> list[float]:
         """Parts that add up to :meth:`value`, over rows in an order drawn from the stream ``seed``."""
 
+    def compared(self) -> torch.Tensor:
+        """Log-probabilities (B, 2) of the preferred and the other completions. ConfigError if there are no pairs."""
 
-@dataclass(frozen=True)
-class Noise:
-    """Random draws for one tensor, from streams named by (seed, update, sample, tensor): the same whenever they are
-    asked for, whatever the order and however the batch is split."""
-
-    theta: torch.Tensor
-    name: str
-    seed: int
-    update: int
-    sample: int = 0
-
-    def __call__(self, shape: Sequence[int] | None = None) -> torch.Tensor:
-        """N(0, 1) draws of this sample, in θ's dtype and place; ``shape`` default: θ's."""
-        names = ("perturbation", self.seed, self.update, *([self.sample] if self.sample else []))
-        return self._draw(shape, derive_seed(*names), self.name)
-
-    def shared(self, shape: Sequence[int], since: int, what: str = "") -> torch.Tensor:
-        """N(0, 1) draws that all samples of all updates share which name the same update ``since``: the basis of a
-        window needs no memory of its own, and is there again after a resume."""
-        return self._draw(shape, derive_seed("shared", self.seed, since, what), self.name)
-
-    def _draw(self, shape: Sequence[int] | None, *names: object) -> torch.Tensor:
-        return standard_normal(self.theta if shape is None else self.theta.new_empty(tuple(shape)), *names)
+    def each(self) -> list[Problem]:
+        """The losses of the single examples, which add up to :meth:`value`."""
 
 
 class Direction:
@@ -237,11 +225,13 @@ class Probe:
         forwards: readings of the loss an update, each a forward pass over the batch.
         exact: whether derivatives along z are read (forward-mode differentiation) in the place of losses.
         tries: multiples of the rule's step at which the batch is read again; the best is kept, the first of equals.
+        each: whether every example of a batch is a sample of its own: its loss is read at its own z, at the scales of
+            :meth:`points`, and :meth:`weights` has the readings of one example after the other.
     """
 
     epsilon: float
     forwards: int
-    exact, tries = False, ()
+    exact, tries, each = False, (), False
 
     def __init__(self, settings: Any):
         self.settings, self.epsilon = settings, settings.epsilon

@@ -4,8 +4,10 @@ Sources: V = the released ZOPrO code (alessioGalatolo/VisZOPrO @ f7c3401), F = t
 (alessioGalatolo/trl @ ca1dd277), TF = transformers 4.47.1, M = princeton-nlp/MeZO @ 552cb1b, R = the reference DPO
 implementation (eric-mitchell/direct-preference-optimization @ f8b8c0f), Z = ZO-Bench/ZO-LLM, FZ = DKmiyan/FZOO @
 d4f8a8b, LO = optsuite/LOZO @ 5d1ade5, HZ = Yanjun-Zhao/HiZOO @ 4f99055, ZM = OPTML-Group/ZO-Muon @ 166a8f3, CM =
-LejsDeen/ConMeZO @ fbd895e, SZ = zimingyy/SubZero @ cf6effd, SZ+ = the text of SubZero+ (arXiv 2608.15665). A profile
-may override a default; what a run used is in its ``config.json``.
+LejsDeen/ConMeZO @ fbd895e, SZ = zimingyy/SubZero @ cf6effd, SZ+ = the text of SubZero+ (arXiv 2608.15665), E = ES at
+Scale (VsonicV/es-fine-tuning-paper @ 523afc8), OE = openai/evolution-strategies-starter @ 7585f01, EG =
+ESHyperscale/HyperscaleES @ b77f7d6, CO = PeterLauLukChen/ComparisonPO @ 46f8e65. A profile may override a default; what
+a run used is in its ``config.json``.
 """
 
 from __future__ import annotations
@@ -226,3 +228,65 @@ class Best:
     epsilon: float = published(1e-2, "size of the perturbation", "as MeZO, M README, LoRA", minimum=1e-12)
     samples: int = published(8, "perturbed points an update, of which the best may be kept", "as many as FZOO's, "
                              "FZ fzoo.sh", minimum=1)
+
+
+@dataclass(frozen=True)
+class Population:
+    sigma: float = published(1e-3, "size of the perturbation", "E es_fine-tuning_countdown.py", minimum=1e-12)
+    population: int = published(30, "members, one reading each", "E es_fine-tuning_countdown.py", minimum=2)
+    antithetic: bool = published(True, "members in pairs θ ± σz", "OE es.py: noise and its mirror image")
+    fitness: str = published("zscore", "how fitness is shaped", "E es_fine-tuning_countdown.py; ranks: OE es.py",
+                             ("zscore", "ranks"))
+
+
+@dataclass(frozen=True)
+class LowRankPopulation:
+    sigma: float = published(1e-3, "size of the perturbation", "EG general_do_evolution.py:54-89", minimum=1e-12)
+    population: int = published(32, "members, one reading each", "EG: 1,024 generations an update, 8 on each prompt; "
+                                "here every member reads every prompt", minimum=2)
+    antithetic: bool = published(True, "members in pairs θ ± σz", "EG noiser/eggroll.py:11-50")
+
+
+@dataclass(frozen=True)
+class RandomFactors:
+    factors: int = published(1, "rank of a member's perturbation of a matrix", "EG general_do_evolution.py:54-89",
+                             minimum=1)
+
+
+@dataclass(frozen=True)
+class EachExample:
+    epsilon: float = published(1e-2, "size of the perturbation", "as MeZO, M README, LoRA", minimum=1e-12)
+    centred: bool = published(False, "take the mean of the examples' differences off them first", "arXiv 2606.02857 "
+                              "divides by their deviation alone")
+
+
+@dataclass(frozen=True)
+class NoisyPairs(DPO):
+    margin: float = published(3.0, "log-probabilities under π₀ that differ by more make a pair clean",
+                              "CO compute_gradients.py (noise_threshold)", minimum=0)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    lr: float = published(0.035, "step along the unit direction, if all perturbations helped",
+                          "CO compute_gradients.py (step_size)", minimum=0)
+    schedule: str = published("constant", "learning rate over the run, or over each iteration",
+                              "CO compute_gradients.py", SCHEDULES)
+    epsilon: float = published(5e-4, "size of the perturbation", "CO compute_gradients.py (perturbation_scale)",
+                               minimum=1e-12)
+    samples: int = published(1800, "perturbations an update", "CO compute_gradients.py (num_perturbation)", minimum=1)
+    least: float = published(0.2, "share of them that must help for an update", "CO compute_gradients.py: 330 of 1,600",
+                             minimum=0)
+    threshold: float = published(2.5, "entries below this many of their root mean square are left out, 0 = none",
+                                 "CO compute_gradients.py: 2.2e-4 at the 1.3e8 entries of Mistral's head", minimum=0)
+    trial: float = published(5.0, "length of the trial step that must help, 0 = none", "CO compute_gradients.py",
+                             minimum=0)
+    centred: bool = published(False, "take the mean of all cᵢ off them", "CO compute_gradients.py: as they are")
+
+
+@dataclass(frozen=True)
+class SingularValues:
+    sigma: float = published(1e-2, "first deviation of the singular values", "as MeZO's epsilon; that of arXiv "
+                             "2507.04453 was not to be had", minimum=1e-12)
+    population: int = published(24, "members, one reading each", "4 + 3 ln n of cmaes for n = 1,000 singular values; "
+                                "that of arXiv 2507.04453 was not to be had", minimum=2)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from baselines import hyperparameters as hp
-from baselines.parts import DIRECTIONS, OBJECTIVES, PROBES, RULES, settings_from
+from baselines.parts import DIRECTIONS, ESTIMATORS, OBJECTIVES, PROBES, RULES, settings_from
 from benchmark.core.fields import checked, fields_of
 from benchmark.core.naming import load
 
@@ -82,6 +82,34 @@ class ZerothOrder:
 
 
 @dataclass(frozen=True)
+class OnePiece:
+    """A zeroth-order estimator that is not made of direction, probe and rule."""
+
+    part: str
+    zeroth_order = True
+
+    @property
+    def title(self) -> str:
+        return self.part.replace("_", " ")
+
+    def settings(self) -> tuple[type, ...]:
+        return (ESTIMATORS[self.part].settings,)
+
+    def build(self, parameters: dict[str, Parameter], values: dict[str, Any], seed: int, stream: bool) -> Estimator:
+        part = ESTIMATORS[self.part]
+        return load(part.target)(parameters, settings_from(part.settings, values), seed)
+
+    def passes(self, values: dict[str, Any], whole: bool) -> int:
+        """An update's forward passes: its readings."""
+        part = ESTIMATORS[self.part]
+        return load(part.target).forwards(settings_from(part.settings, values))
+
+    def copies(self) -> float:
+        """State, in copies of the trained parameters."""
+        return load(ESTIMATORS[self.part].target).copies
+
+
+@dataclass(frozen=True)
 class Method:
     """A row of the registry.
 
@@ -101,7 +129,7 @@ class Method:
 
     name: str
     objective: str
-    estimator: FirstOrder | ZerothOrder
+    estimator: FirstOrder | ZerothOrder | OnePiece
     summary: str
     version: str = "1"
     group: str = "main"
@@ -120,6 +148,11 @@ class Method:
     @property
     def zeroth_order(self) -> bool:
         return self.estimator.zeroth_order
+
+    @property
+    def directed(self) -> bool:
+        """Whether its estimate is a sum of directions, each by its readings of a loss."""
+        return isinstance(self.estimator, ZerothOrder)
 
     @property
     def title(self) -> str:

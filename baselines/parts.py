@@ -43,6 +43,7 @@ OBJECTIVES: dict[str, Part] = {
     "online_dpo": Part(f"{_OBJECTIVES}.online_dpo:OnlineDPO", hp.OnlineDPO),
     "dpo": Part(f"{_OBJECTIVES}.dpo:DPO", hp.DPO),
     "reward": Part(f"{_OBJECTIVES}.reward:Reward", hp.Reward),
+    "noisy_pairs": Part(f"{_OBJECTIVES}.noisy_pairs:NoisyPairs", hp.NoisyPairs),
 }
 DIRECTIONS: dict[str, Part] = {
     "gaussian": Part(f"{_DIRECTIONS}.gaussian:Gaussian"),
@@ -61,6 +62,8 @@ DIRECTIONS: dict[str, Part] = {
     "informed_off_previous": Part(f"{_DIRECTIONS}.variants:OffPrevious", hp.Informed),
     "informed_along_reward": Part(f"{_DIRECTIONS}.variants:AlongReward", hp.Informed),
     "informed_plus_reward": Part(f"{_DIRECTIONS}.variants:PlusReward", hp.Informed),
+    "random_factors": Part(f"{_DIRECTIONS}.factors:RandomFactors", hp.RandomFactors),
+    "sign_factors": Part(f"{_DIRECTIONS}.factors:SignFactors"),
 }
 PROBES: dict[str, Part] = {
     "two_point": Part(f"{_ESTIMATORS}.probes:TwoPoint", hp.TwoPoint),
@@ -72,6 +75,9 @@ PROBES: dict[str, Part] = {
     "best": Part(f"{_ESTIMATORS}.probes:Best", hp.Best),
     "three_point": Part(f"{_ESTIMATORS}.probes:ThreePoint", hp.Curvature),
     "one_sided": Part(f"{_ESTIMATORS}.probes:OneSided", hp.OneSided),
+    "population": Part(f"{_ESTIMATORS}.probes:Population", hp.Population),
+    "low_rank_population": Part(f"{_ESTIMATORS}.probes:LowRankPopulation", hp.LowRankPopulation),
+    "each_example": Part(f"{_ESTIMATORS}.probes:EachExample", hp.EachExample),
 }
 RULES: dict[str, Part] = {
     "sgd": Part(f"{_ESTIMATORS}.rules:SGD", hp.SGD),
@@ -83,4 +89,9 @@ RULES: dict[str, Part] = {
     "adam": Part(f"{_ESTIMATORS}.rules:Adam", hp.Adam),
     "orthogonal": Part(f"{_ESTIMATORS}.rules:Orthogonal", hp.SGD),
     "radazo": Part(f"{_ESTIMATORS}.rules:RAdaZO", hp.RAdaZO),
+}
+# Zeroth-order estimators of one piece: they take their parameters, settings and the run's seed.
+ESTIMATORS: dict[str, Part] = {
+    "comparison": Part(f"{_ESTIMATORS}.comparison:Comparison", hp.Comparison),
+    "singular_values": Part(f"{_ESTIMATORS}.singular_values:SingularValues", hp.SingularValues),
 }

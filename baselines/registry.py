@@ -10,12 +10,12 @@ from typing import Any
 
 from baselines import hyperparameters as hp
 from baselines.family import FAMILY, MEZO
-from baselines.method import FirstOrder, Method, ZerothOrder
-from baselines.parts import DIRECTIONS, OBJECTIVES, PROBES, RULES, Part
+from baselines.method import FirstOrder, Method, OnePiece, ZerothOrder
+from baselines.parts import DIRECTIONS, ESTIMATORS, OBJECTIVES, PROBES, RULES, Part
 from benchmark.core.naming import check_name
 
-__all__ = ["DIRECTIONS", "METHODS", "OBJECTIVES", "PROBES", "RULES", "FirstOrder", "Method", "Part", "ZerothOrder",
-           "get_method", "hp", "method_groups"]
+__all__ = ["DIRECTIONS", "ESTIMATORS", "METHODS", "OBJECTIVES", "PROBES", "RULES", "FirstOrder", "Method", "OnePiece",
+           "Part", "ZerothOrder", "get_method", "hp", "method_groups"]
 
 
 def _control(name: str, summary: str, objective: str = "rloo", direction: str = "informed", warm_every: int = 0,

@@ -10,6 +10,7 @@ import torch
 from baselines import hyperparameters as hp
 from baselines.contract import Probe
 from benchmark.core.checkpoint import Saved
+from benchmark.core.errors import ConfigError
 
 
 class TwoPoint(Probe):
@@ -135,3 +136,79 @@ class Best(OneSided):
             return {0: math.nan}
         best = losses.index(min(losses))
         return {best - 1: -self.epsilon} if best else {}
+
+
+class Population(Probe):
+    """Fitness of N members θ + σz, shaped to be without scale, times their z, averaged over the members (evolution
+    strategies: Salimans et al. 2017, arXiv 1703.03864; Qiu et al. 2025, arXiv 2509.24372). Where all are equally fit
+    nothing is told, and no update is made.
+
+    Antithetic: members come in pairs θ ± σz.
+    """
+
+    settings: hp.Population
+
+    def __init__(self, settings: hp.Population):
+        if settings.antithetic and settings.population % 2:
+            raise ConfigError(f"population = {settings.population}: antithetic members come in pairs. Give an even "
+                              f"number, or antithetic=false.")
+        self.settings, self.epsilon = settings, settings.sigma
+
+    @property
+    def forwards(self) -> int:
+        return self.settings.population
+
+    def points(self) -> list[tuple[int, float]]:
+        signs = (1, -1) if self.settings.antithetic else (1,)
+        return [(sample, sign * self.epsilon) for sample in range(self.settings.population // len(signs))
+                for sign in signs]
+
+    def weights(self, losses: Sequence[float]) -> dict[int, float]:
+        if min(losses) == max(losses):
+            return {}
+        weights: dict[int, float] = {}
+        for (sample, scale), shaped in zip(self.points(), self.shaped(losses), strict=True):
+            weights[sample] = weights.get(sample, 0.0) + math.copysign(1 / len(losses), scale) * shaped
+        return weights
+
+    def shaped(self, losses: Sequence[float]) -> list[float]:
+        """z-scores, or ranks from −½ to ½; equals share a rank."""
+        if self.settings.fitness == "ranks":
+            above = [sum(other < loss for other in losses) + sum(other <= loss for other in losses) for loss in losses]
+            return [(count - 1) / 2 / (len(losses) - 1) - 0.5 for count in above]
+        values = torch.tensor(losses, dtype=torch.float64)
+        return ((values - values.mean()) / (values.std(correction=0) + 1e-8)).tolist()
+
+
+class LowRankPopulation(Population):
+    """The weights of EGGROLL (Sarkar et al. 2025, arXiv 2511.16652): z-scores as they are, σ√N in the place of 1, so
+    that a step is about lr·σ in every entry."""
+
+    settings: hp.LowRankPopulation
+
+    def weights(self, losses: Sequence[float]) -> dict[int, float]:
+        scale = self.epsilon * math.sqrt(len(losses))
+        return {sample: scale * weight for sample, weight in super().weights(losses).items()}
+
+    def shaped(self, losses: Sequence[float]) -> list[float]:
+        values = torch.tensor(losses, dtype=torch.float64)
+        return ((values - values.mean()) / (values.var(correction=0) + 1e-5).sqrt()).tolist()
+
+
+class EachExample(Probe):
+    """L(θ + εz) − L(θ − εz) of every example along a direction of its own, over the standard deviation of these
+    differences, over 2ε, averaged (GRZO, arXiv 2606.02857). Where all are the same, no update is made."""
+
+    settings: hp.EachExample
+    forwards, each = 2, True
+
+    def points(self) -> list[tuple[int, float]]:
+        return [(0, self.epsilon), (0, -self.epsilon)]
+
+    def weights(self, losses: Sequence[float]) -> dict[int, float]:
+        differences = torch.tensor(losses, dtype=torch.float64).view(-1, 2) @ torch.tensor([1.0, -1.0]).double()
+        if differences.min() == differences.max():
+            return {}
+        kept = differences - differences.mean() if self.settings.centred else differences
+        scale = 2 * self.epsilon * len(differences) * differences.std(correction=0)
+        return dict(enumerate((kept / scale).tolist()))

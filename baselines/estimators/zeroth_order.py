@@ -22,6 +22,7 @@ from benchmark.core.checkpoint import Saved
 from benchmark.core.errors import ConfigError, RunError
 
 GROUPED_ENTRIES = 2**18  # small tensors are updated together, up to so many entries at a time
+KEPT_SAMPLES = 4  # samples of an update whose z are kept; those of further ones are made anew, as all are by a stream
 
 
 class ZerothOrder:
@@ -76,32 +77,43 @@ class ZerothOrder:
 
     @torch.no_grad()
     def read(self, problem: Problem, progress: Progress) -> tuple[list[float], dict[int, float], Callable]:
-        """Read the losses of the present update; return them, the weights that they give, and (sample, name) → z.
+        """Read the losses of the present update; return those of the batch, the weights that they give, and (sample,
+        name) → z.
 
         Raises:
             RunError: a loss or a weight is not finite.
         """
         self.direction.begin(self.updates, progress)
-        points, kept = self.probe.points(), {}
+        points, kept = self._points(problem), {}
 
         def z(sample: int, name: str) -> torch.Tensor | None:
-            if self.stream:
+            if self.stream or sample >= KEPT_SAMPLES:
                 return self.z(sample, name)
             if (sample, name) not in kept:
                 kept[sample, name] = self.z(sample, name)
             return kept[sample, name]
 
         if self.probe.exact:
-            pairs = [self._derivative_along(problem, partial(z, sample)) for sample, _ in points]
+            pairs = [self._derivative_along(part, partial(z, sample)) for part, sample, _ in points]
             losses, read = [loss for loss, _ in pairs], [slope for _, slope in pairs]
         else:
-            losses = read = [self._loss_at(problem, partial(z, sample), scale) for sample, scale in points]
+            losses = read = [self._loss_at(part, partial(z, sample), scale) for part, sample, scale in points]
         weights = self.probe.weights(read)
         if not all(map(math.isfinite, [*losses, *weights.values()])):
             listed = " and ".join(f"{loss}" for loss in losses)
             raise RunError(f"diverged: the perturbed losses are {listed}. Lower lr or epsilon.")
+        if self.probe.each:
+            scales = len(self.probe.points())
+            losses = [sum(losses[place::scales]) for place in range(scales)]
         self.direction.measured(losses)
         return losses, weights, z
+
+    def _points(self, problem: Problem) -> list[tuple[Problem, int, float]]:
+        """What is read, sample and scale of every reading."""
+        if not self.probe.each:
+            return [(problem, sample, scale) for sample, scale in self.probe.points()]
+        return [(part, example, scale) for example, part in enumerate(problem.each())
+                for _, scale in self.probe.points()]
 
     def _loss_at(self, problem: Problem, z_of: Callable[[str], torch.Tensor | None], scale: float) -> float:
         """L(θ + scale · z)."""

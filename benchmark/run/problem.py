@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import torch
 from torch.autograd import forward_ad
 
 from baselines.contract import Objective
@@ -48,3 +49,9 @@ class BatchProblem:
         # Small parts, because the terms of a loss may cancel (advantages add up to zero): rounding acts on terms.
         size = max(1, min(self.micro_batch, len(self.batch) // NOISE_PARTS))
         return [self.objective.loss(part).item() for part in self.batch.shuffled(*seed).split(size)]
+
+    def each(self) -> list[BatchProblem]:
+        return [replace(self, batch=example) for example in self.batch.split(1)]
+
+    def compared(self) -> torch.Tensor:
+        return torch.cat([self.objective.compared(part) for part in self.batch.split(self.micro_batch)])

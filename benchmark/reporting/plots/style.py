@@ -72,6 +72,16 @@ PALETTE: dict[str, Look] = {
            ("mezo-q10", "#884477", "4"), ("mezo-conservative", "#4477AA", "h"), ("mezo-sign-scalar", "#997700", "8"),
            ("meazo", "#EE6677", "H"), ("radazo", "#6E4C9E", "*"), ("forward-gradient", "#222255", "^"),
            ("random-search", "#777777", "x"))},
+    # Populations, a direction for every example, comparisons: thin and dashed.
+    "es": Look("#CC3311", "o", (0, (4, 1)), 1.2),
+    "es-plain": Look("#EE7733", "s", (0, (4, 1)), 1.2),
+    "eggroll": Look("#AA7700", "D", (0, (4, 1)), 1.2),
+    "essa": Look("#008B8B", "P", (0, (4, 1)), 1.2),
+    "grzo": Look("#225588", "^", (0, (4, 1)), 1.2),
+    "grzo-dpo": Look("#225588", "v", (0, (4, 1, 1, 1)), 1.2),
+    "compo": Look("#550055", "h", (0, (4, 1)), 1.2),
+    "compo-dense": Look("#994477", "p", (0, (4, 1)), 1.2),
+    "compo-centred": Look("#BB6699", "*", (0, (4, 1)), 1.2),
 }
 
 # For methods that join later: darker and lighter relatives of the set above, dotted so that they cannot be taken for
@@ -129,6 +139,15 @@ LABELS = {
            ("mezo-conservative", "MeZO, conservative"), ("mezo-sign-scalar", "MeZO, sign of the slope"),
            ("meazo", "MEAZO"), ("radazo", "R-AdaZO"), ("forward-gradient", "forward gradient"),
            ("random-search", "random search"))},
+    "es": "ES",
+    "es-plain": "ES at Scale",
+    "eggroll": "EGGROLL",
+    "essa": "ESSA",
+    "grzo": "GRZO",
+    "grzo-dpo": "GRZO-DPO",
+    "compo": "ComPO",
+    "compo-dense": "ComPO, dense",
+    "compo-centred": "ComPO, centred",
 }
 
 TASK_TITLES = {
