@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 
 from benchmark.core.checkpoint import Saved
-from benchmark.core.errors import ConfigError
 from benchmark.core.seeding import derive_seed, standard_normal
 from benchmark.lm.adapted import Tensors
 from benchmark.lm.policy import Policy
@@ -38,8 +37,7 @@ class Context:
         new_critic: builds a trainable value model that starts from r₀.
         pairs: the task's training pairs, preferred completion first.
         sequences: completions, or sequences of pairs, per update: the same for every method.
-        temperature: of rollouts and of the policy they define.
-        seed: the run's seed.
+        temperature: of rollouts and of the policy they define. seed: the run's seed.
     """
 
     policy: Policy
@@ -76,8 +74,7 @@ class Objective:
         sampled: whether the loss samples completions, and so has no gradient and takes many forward passes.
         rollout_passes: forward passes of a rollout per completion (generation, π₀, reward model); of the task's own
             pairs per sequence.
-        reading_passes: those of one reading of the loss.
-        parameters: trained beside the policy's (PPO's critic).
+        reading_passes: those of one reading of the loss. parameters: trained beside the policy's (PPO's critic).
         warm: whether the present phase is the method's warm start; the loop says so.
     """
 
@@ -100,11 +97,6 @@ class Objective:
     def loss(self, batch: Any) -> torch.Tensor:
         """Scalar loss of a micro-batch; micro-batch losses add up to the loss of their batch."""
         raise NotImplementedError
-
-    def compared(self, batch: Any) -> torch.Tensor:
-        """Log-probabilities (B, 2) of what a micro-batch prefers, and of what it prefers it to."""
-        raise ConfigError(f"{type(self).__name__} has no pairs to compare. Use an objective on pairs, or another "
-                          f"estimator.")
 
     def state(self) -> Saved:
         """All that the next batches depend on, models of its own included: a checkpoint's part (see
@@ -135,7 +127,7 @@ class Problem(Protocol):
         """Parts that add up to :meth:`value`, over rows in an order drawn from the stream ``seed``."""
 
     def compared(self) -> torch.Tensor:
-        """Log-probabilities (B, 2) of the preferred and the other completions. ConfigError if there are no pairs."""
+        """Log-probabilities (B, 2) of preferred and other completions."""
 
     def each(self) -> list[Problem]:
         """The losses of the single examples, which add up to :meth:`value`."""
@@ -242,10 +234,8 @@ class Probe:
     """Where the loss is read, and what the readings say. The estimate is Σ wᵢ zᵢ over samples i.
 
     Attributes:
-        epsilon: size of the perturbations.
-        forwards: readings of the loss an update, each a forward pass over the batch.
-        each: whether every example of a batch is a sample of its own: its loss is read at its own z, at the scales of
-            :meth:`points`, and :meth:`weights` has the readings of one example after the other.
+        epsilon: size of the perturbations. forwards: readings an update, each a forward pass over the batch.
+        each: whether every example of a batch is a sample, its loss read at its own z, at the scales of :meth:`points`.
     """
 
     epsilon: float
@@ -309,9 +299,8 @@ class Update:
 
     Attributes:
         loss: mean of the readings, or the loss that was back-propagated. lr: learning rate.
-        figures: further figures for the log.
+        figures: further figures for the log. sizes: ‖εz‖ of each tensor that was perturbed.
         readings: of a zeroth-order update, the losses that were read; none of a first-order one.
-        sizes: ‖εz‖ of each tensor that was perturbed.
     """
 
     loss: float
