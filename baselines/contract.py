@@ -38,8 +38,7 @@ class Context:
         new_critic: builds a trainable value model that starts from r₀.
         pairs: the task's training pairs, preferred completion first.
         sequences: completions, or sequences of pairs, per update: the same for every method.
-        temperature: of rollouts and of the policy they define.
-        seed: the run's seed.
+        temperature: of rollouts and of the policy they define. seed: the run's seed.
     """
 
     policy: Policy
@@ -76,8 +75,7 @@ class Objective:
         sampled: whether the loss samples completions, and so has no gradient and takes many forward passes.
         rollout_passes: forward passes of a rollout per completion (generation, π₀, reward model); of the task's own
             pairs per sequence.
-        reading_passes: those of one reading of the loss.
-        parameters: trained beside the policy's (PPO's critic).
+        reading_passes: those of one reading of the loss. parameters: trained beside the policy's (PPO's critic).
         warm: whether the present phase is the method's warm start; the loop says so.
     """
 
@@ -100,11 +98,6 @@ class Objective:
     def loss(self, batch: Any) -> torch.Tensor:
         """Scalar loss of a micro-batch; micro-batch losses add up to the loss of their batch."""
         raise NotImplementedError
-
-    def compared(self, batch: Any) -> torch.Tensor:
-        """Log-probabilities (B, 2) of what a micro-batch prefers, and of what it prefers it to."""
-        raise ConfigError(f"{type(self).__name__} has no pairs to compare. Use an objective on pairs, or another "
-                          f"estimator.")
 
     def state(self) -> Saved:
         """All that the next batches depend on, models of its own included: a checkpoint's part (see
@@ -138,7 +131,7 @@ class Problem(Protocol):
         """Parts that add up to :meth:`value`, over rows in an order drawn from the stream ``seed``."""
 
     def compared(self) -> torch.Tensor:
-        """Log-probabilities (B, 2) of the preferred and the other completions. ConfigError if there are no pairs."""
+        """Log-probabilities (B, 2) of preferred and other completions."""
 
     def each(self) -> list[Problem]:
         """The losses of the single examples, which add up to :meth:`value`."""
@@ -290,9 +283,8 @@ class Update:
 
     Attributes:
         loss: mean of the readings, or the loss that was back-propagated. lr: learning rate.
-        figures: further figures for the log.
+        figures: further figures for the log. sizes: ‖εz‖ of each tensor that was perturbed.
         readings: of a zeroth-order update, the losses that were read; none of a first-order one.
-        sizes: ‖εz‖ of each tensor that was perturbed.
     """
 
     loss: float

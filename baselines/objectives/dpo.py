@@ -80,4 +80,5 @@ class DPO(Objective):
         return pair_loss(self.context.policy, batch, self.settings)
 
     def compared(self, batch: Batch) -> torch.Tensor:
+        """Log-probabilities (B, 2) of chosen and rejected."""
         return torch.stack(pair_logprobs(self.context.policy, batch), 1)

@@ -13,6 +13,7 @@ from benchmark.core.errors import ConfigError, RunError
 from benchmark.core.meter import Meter
 from benchmark.run.loop import execute
 from benchmark.run.participants import Participants
+from benchmark.run.problem import BatchProblem
 from benchmark.run.store import RunStore
 from tests.baselines.parts import START, make
 
@@ -206,4 +207,4 @@ def test_a_run_moves_by_backpropagation_first_and_by_comparisons_then(prepared, 
 def test_an_objective_without_pairs_cannot_be_compared(prepared, make_run):
     who = Participants(make_run("mezo"), prepared, Meter())
     with pytest.raises(ConfigError, match="no pairs"):
-        who.objective.compared(who.objective.collect())
+        BatchProblem(who.objective, who.objective.collect(), 4).compared()
