@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import statistics
-from dataclasses import replace
 
 import pytest
 import torch
@@ -15,10 +14,8 @@ from baselines.estimators.probes import Normalised, OneSided
 from baselines.estimators.rules import RAdaZO
 from baselines.registry import get_method
 from benchmark.core.checkpoint import Checkpoints
-from benchmark.core.errors import ConfigError, RunError
+from benchmark.core.errors import RunError
 from benchmark.core.fields import fields_of
-from benchmark.core.meter import Meter
-from benchmark.run.participants import Participants
 from benchmark.run.problem import BatchProblem
 from tests.baselines.parts import START, Given, make, problem, step
 from tests.baselines.test_estimators import batch, linear_loss, parameters
@@ -321,51 +318,3 @@ def test_random_search_goes_to_the_best_of_its_points_if_it_is_better():
         expected = before + 0.1 * zs[best - 1] if best else before
         assert torch.allclose(flat(params), expected, atol=1e-6)
         assert problem(bent(params), batch()).value() == pytest.approx(counted.readings[best], rel=1e-4)
-
-
-def test_a_forward_gradient_is_the_slope_that_two_points_come_near_as_epsilon_falls():
-    slopes = []
-    for method, epsilon in (("forward-gradient", 0), ("mezo", 1e-1), ("mezo", 1e-3)):
-        params = {name: torch.nn.Parameter(p.detach().double()) for name, p in parameters().items()}
-
-        def loss(part, params=params):
-            return sum((p.sin() + p.exp() / 9).sum() for p in params.values()) * part.values["weight"].sum() / part.rows
-
-        slopes.append(step(made(method, params, lr=0.0, epsilon=epsilon), loss, batch())["slope"])
-    exact, far, near = slopes
-    assert abs(near - exact) < 1e-3 * abs(far - exact) and near == pytest.approx(exact, rel=1e-5)
-
-
-@pytest.mark.parametrize("settings", [(), ("adapter.rank=0",)])
-@pytest.mark.parametrize("objective", ["", "-dpo"])
-def test_on_a_policy_a_forward_gradient_is_the_backpropagated_one_along_z(objective, settings, prepared, make_run):
-    meter, run = Meter(), make_run(f"forward-gradient{objective}", *settings)
-    who = Participants(run, replace(prepared, config=run.config), meter)
-    with meter.ledger("rollout"):
-        collected = who.objective.collect()
-    here, estimator = BatchProblem(who.objective, collected, 4), who.new_estimator(False)
-    here.backward()
-    z = {name: estimator.z(0, name) for name in estimator.parameters}
-    expected = sum((p.grad * z[name]).sum().item() for name, p in estimator.parameters.items())
-    with meter.ledger("log"), torch.no_grad():
-        here.value()
-    with meter.ledger("update"):
-        update = estimator.step(here, START)
-    assert update.figures["slope"] == pytest.approx(expected, rel=1e-3) and not update.readings
-    passes = who.method.estimator.passes(who.values, bool(settings))
-    assert meter.tokens["update"] == pytest.approx(passes * meter.tokens["log"], rel=1e-6 if settings else 0.1)
-
-
-def test_a_forward_gradient_names_the_part_of_a_model_that_has_none():
-    params = parameters()
-    with pytest.raises(ConfigError, match="no forward-mode derivative.*_cdist_forward"):
-        step(made("forward-gradient", params), lambda part: torch.cdist(params["a"] * 1, params["b"].T * 1).sum(),
-             batch())
-
-
-def test_a_loss_that_samples_has_no_forward_gradient():
-    params = parameters()
-    here = problem(bent(params), batch())
-    here.objective.sampled = True
-    with pytest.raises(ConfigError, match="a loss that samples has no derivative"):
-        made("forward-gradient", params).step(here, START)
