@@ -17,7 +17,6 @@ import torch
 
 from baselines.noise import Noise
 from benchmark.core.checkpoint import Saved
-from benchmark.core.errors import ConfigError
 from benchmark.lm.adapted import Tensors
 from benchmark.lm.policy import Policy
 from benchmark.lm.reward import RewardModel
