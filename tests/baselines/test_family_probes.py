@@ -306,6 +306,13 @@ def test_of_equals_a_conservative_update_keeps_the_first(tried, kept):
     assert figures["kept"] == kept and torch.allclose(flat(params) - start, kept * (flat(plain) - start), atol=1e-6)
 
 
+def test_a_conservative_update_that_finds_no_number_leaves_the_parameters_as_they_were():
+    params = parameters()
+    with pytest.raises(RunError, match="diverged"):
+        made("mezo-conservative", params).step(Scripted(1.0, 0.5, 1.0, math.nan, 1.0), START)
+    assert torch.equal(flat(params), flat(parameters()))
+
+
 def test_random_search_goes_to_the_best_of_its_points_if_it_is_better():
     params = parameters()
     estimator, counted = made("random-search", params, lr=1.0, epsilon=0.1), None
