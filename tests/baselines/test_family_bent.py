@@ -283,7 +283,7 @@ def test_the_small_weights_of_the_start_are_moved_and_nothing_else():
 
 def test_sparse_mezo_refuses_an_adapter_and_says_why():
     adapter = {"model.layers.0.q_proj.lora_A.weight": torch.nn.Parameter(torch.zeros(2, 8))}
-    with pytest.raises(ConfigError, match=r"lora_A.* starts at random, the other at zero.*adapter.rank=0"):
+    with pytest.raises(ConfigError, match=r"lora_A.* starts at random, the other at zero.*adapter.kind=full"):
         make("sparse-mezo", adapter)
 
 

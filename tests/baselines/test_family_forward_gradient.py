@@ -29,7 +29,7 @@ def test_a_forward_gradient_is_the_slope_that_two_points_come_near_as_epsilon_fa
     assert abs(near - exact) < 1e-3 * abs(far - exact) and near == pytest.approx(exact, rel=1e-5)
 
 
-@pytest.mark.parametrize("settings", [(), ("adapter.rank=0",)])
+@pytest.mark.parametrize("settings", [(), ("adapter.kind=full",)])
 @pytest.mark.parametrize("objective", ["", "-dpo"])
 def test_on_a_policy_a_forward_gradient_is_the_backpropagated_one_along_z(objective, settings, prepared, make_run):
     meter, run = Meter(), make_run(f"forward-gradient{objective}", *settings)

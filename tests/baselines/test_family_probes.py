@@ -66,7 +66,7 @@ def test_a_method_is_a_row_on_both_objectives(method, suffix):
 
 def test_no_two_parts_of_a_method_share_the_name_of_a_hyperparameter():
     for method in registry.METHODS.values():
-        parts = [registry.OBJECTIVES[method.objective].settings, *method.estimator.settings()]
+        parts = {registry.OBJECTIVES[method.objective].settings, *method.estimator.settings()}
         assert sum(len(fields_of(part)) for part in parts) == len(fields_of(*parts)), method.name
 
 

@@ -26,7 +26,7 @@ def who(request, toy_folder, toy_config, toy_sources, monkeypatch):
     """Participants of a run on the reward: LoRA merged for generation, LoRA left as it is, no adapter."""
     if request.param == "large base":
         monkeypatch.setattr(adapted, "MERGED_ENTRIES", 10)
-    ranks = ["adapter.rank=0"] if request.param == "all parameters" else []
+    ranks = ["adapter.kind=full"] if request.param == "all parameters" else []
     config = with_assignments(toy_config, ranks, [])
     run = Run("wmt20_mlqe", "mezo-reward", 0, config, toy_sources["wmt20_mlqe"].versions())
     return Participants(run, Prepared(toy_folder, config, "wmt20_mlqe"), Meter())

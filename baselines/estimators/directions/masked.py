@@ -48,7 +48,7 @@ class SmallWeights(Direction):
         if adapters := [name for name in parameters if "lora" in name]:
             raise ConfigError(f"sparse-mezo: {adapters[0]} belongs to an adapter, and the size of its entries says "
                               f"nothing: one factor starts at random, the other at zero. It picks among a model's own "
-                              f"weights: train all of them (adapter.rank=0), or use mezo.")
+                              f"weights: train all of them (adapter.kind=full), or use mezo.")
         self.thresholds: dict[str, float] = {}
 
     def z(self, name: str, theta: torch.Tensor, noise: Noise) -> torch.Tensor:

@@ -41,7 +41,7 @@ PALETTE: dict[str, Look] = {
     "zopro-no-norm-matching": Look("#CC79A7", "p", (0, (3, 1, 1, 1)), 1.5),
     "zopro-shuffled": Look("#56B4E9", "d", (0, (1.2, 1.2)), 1.5),
     "zopro-published": Look("#882255", "P", (0, (1.2, 1.2)), 1.5),
-    "mezo-warm": Look("#44AA99", "*", (0, (4, 1.5)), 1.5),
+    "mezo-warm": Look("#CC6677", "2", (0, (4, 1.5)), 1.5),
     "no-update": Look("#999999", "8", "-", 1.5),
     # The zeroth-order family in subspaces, along momentum and curvature, in parts: thin and dashed; MeZO's on the DPO
     # loss dash-dotted in the same colour.
