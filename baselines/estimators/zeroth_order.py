@@ -192,7 +192,8 @@ class ZerothOrder:
         """Σ wᵢ zᵢ of some tensors (of their coordinates), flat; ``first``: z of the first sample."""
         estimate = None
         for sample, weight in weights.items():
-            zs = first if estimate is None else [z(sample, name) for name in names]
+            # A latent direction follows coordinates, which it makes without z: further samples are not lifted again.
+            zs = first if estimate is None or self.direction.latent else [z(sample, name) for name in names]
             followed = [self.direction.followed(name, self.parameters[name].data, self._noise(sample, name), part)
                         for name, part in zip(names, zs, strict=True)]
             term = weight * flat(followed).to(self.acted[names[0]].dtype)
