@@ -9,6 +9,7 @@ from torch.nn import Parameter
 
 from baselines import hyperparameters as hp
 from baselines.contract import Rule
+from baselines.estimators.flattening import flat, parts
 from benchmark.core.checkpoint import Saved, load_optimizer_state, optimizer_state
 from benchmark.core.errors import ConfigError
 
@@ -20,10 +21,10 @@ class SGD(Rule):
 
     def step(self, names: list[str], estimate: torch.Tensor, lr: float) -> None:
         tensors = [self.parameters[name].data for name in names]
-        theta = torch.cat([tensor.reshape(-1) for tensor in tensors]) if len(tensors) > 1 else tensors[0].reshape(-1)
+        theta = flat(tensors)
         after = theta.sub(self.moved(estimate).add_(theta, alpha=self.settings.weight_decay), alpha=lr)
-        for tensor, part in zip(tensors, after.split([tensor.numel() for tensor in tensors]), strict=True):
-            tensor.copy_(part.view_as(tensor))
+        for tensor, part in zip(tensors, parts(after, tensors), strict=True):
+            tensor.copy_(part)
 
     def moved(self, estimate: torch.Tensor) -> torch.Tensor:
         """What of the estimate is followed."""
@@ -54,8 +55,8 @@ class Optimizer(Rule):
 
     def step(self, names: list[str], estimate: torch.Tensor, lr: float) -> None:
         tensors = [self.parameters[name] for name in names]
-        for tensor, part in zip(tensors, estimate.split([tensor.numel() for tensor in tensors]), strict=True):
-            tensor.grad = part.view_as(tensor)
+        for tensor, part in zip(tensors, parts(estimate, tensors), strict=True):
+            tensor.grad = part
         self.apply(lr)
         self.optimizer.zero_grad(set_to_none=True)
 
@@ -108,8 +109,8 @@ class Muon(Optimizer):
     settings: hp.Muon
 
     def make(self, parameters: list[Parameter]) -> torch.optim.Optimizer:
-        if flat := [tuple(parameter.shape) for parameter in parameters if parameter.ndim != 2]:
-            raise ConfigError(f"muon: it updates matrices only, and a tensor of shape {flat[0]} is trained. Use "
+        if others := [tuple(parameter.shape) for parameter in parameters if parameter.ndim != 2]:
+            raise ConfigError(f"muon: it updates matrices only, and a tensor of shape {others[0]} is trained. Use "
                               f"adapter.kind=lora, or another rule.")
         return torch.optim.Muon(parameters, lr=self.settings.lr, weight_decay=self.settings.weight_decay,
                                 momentum=self.settings.momentum)
@@ -138,11 +139,9 @@ class Orthogonal(SGD):
     vector is a matrix of one row. Without the momentum and the scale by shape of torch.optim.Muon."""
 
     def step(self, names: list[str], estimate: torch.Tensor, lr: float) -> None:
-        shapes = [self.parameters[name].shape for name in names]
-        parts = estimate.split([shape.numel() for shape in shapes])
-        steps = [newton_schulz(part.view(shape if len(shape) == 2 else (1, -1)))
-                 for part, shape in zip(parts, shapes, strict=True)]
-        super().step(names, torch.cat([step.reshape(-1) for step in steps]), lr)
+        steps = [newton_schulz(part if part.ndim == 2 else part.view(1, -1))
+                 for part in parts(estimate, [self.parameters[name] for name in names])]
+        super().step(names, flat(steps), lr)
 
 
 def newton_schulz(matrix: torch.Tensor) -> torch.Tensor:
@@ -173,10 +172,10 @@ class RAdaZO(Rule):
 
     def step(self, names: list[str], estimate: torch.Tensor, lr: float) -> None:
         settings, tensors = self.settings, [self.parameters[name].data for name in names]
-        for name, theta, part in zip(names, tensors, estimate.split([t.numel() for t in tensors]), strict=True):
+        for name, theta, part in zip(names, tensors, parts(estimate, tensors), strict=True):
             zero = torch.zeros_like(theta, dtype=torch.float32)
             first, second = self.moments.setdefault(name, [zero, zero.clone()])
-            first.lerp_(part.view_as(theta).float(), 1 - settings.beta1)
+            first.lerp_(part.float(), 1 - settings.beta1)
             second.lerp_(first.square(), 1 - settings.beta2)
             move = first / (second + settings.zeta).sqrt() + settings.weight_decay * theta
             theta.copy_(theta.float().sub_(move, alpha=lr))

@@ -16,6 +16,7 @@ from torch.autograd import forward_ad
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from baselines.contract import Direction, History, Noise, Probe, Problem, Progress, Rule, Update, scheduled
+from baselines.estimators.flattening import flat, parts
 from baselines.estimators.health import Arrival
 from baselines.estimators.perturbation import Perturbed, moved
 from benchmark.core.checkpoint import Saved
@@ -204,8 +205,8 @@ class ZerothOrder:
         """Have the rule act on some tensors."""
         if self.direction.learns:
             acted = [self.acted[name] for name in names]
-            for name, tensor, part in zip(names, acted, estimate.split([t.numel() for t in acted]), strict=True):
-                self.direction.noted(name, part.view_as(tensor))
+            for name, part in zip(names, parts(estimate, acted), strict=True):
+                self.direction.noted(name, part)
         self.rule.step(names, estimate, lr)
         for name in names if self.direction.latent else ():
             theta, step = self.parameters[name].data, self.acted[name].data
@@ -219,13 +220,6 @@ class ZerothOrder:
             found = {name: part for name in names if (part := z(sample, name)) is not None}
             if found:
                 yield list(found), list(found.values())
-
-
-def flat(tensors: list[torch.Tensor], copy: bool = False) -> torch.Tensor:
-    """All entries as one (n,); of a single tensor a view, unless a ``copy`` is asked for."""
-    if len(tensors) > 1:
-        return torch.cat([tensor.reshape(-1) for tensor in tensors])
-    return tensors[0].reshape(-1).clone() if copy else tensors[0].reshape(-1)
 
 
 def grouped(parameters: dict[str, torch.nn.Parameter], limit: int = GROUPED_ENTRIES) -> list[list[str]]:
