@@ -14,7 +14,7 @@ from benchmark.core.naming import load
 if TYPE_CHECKING:
     from torch.nn import Parameter
 
-    from baselines.contract import Context, Estimator, Objective
+    from baselines.contract import Context, Estimator, Objective, Probe
 
 
 @dataclass(frozen=True)
@@ -65,14 +65,16 @@ class ZerothOrder:
     def build(self, parameters: dict[str, Parameter], values: dict[str, Any], seed: int, stream: bool) -> Estimator:
         from baselines.estimators.zeroth_order import ZerothOrder as Estimation
 
-        probe = PROBES[self.probe]
-        return Estimation(parameters, DIRECTIONS[self.direction].build(parameters, values),
-                          load(probe.target)(settings_from(probe.settings, values)),
+        return Estimation(parameters, DIRECTIONS[self.direction].build(parameters, values), self._probe(values),
                           lambda tensors: RULES[self.rule].build(tensors, values), seed, stream)
+
+    def _probe(self, values: dict[str, Any]) -> Probe:
+        part = PROBES[self.probe]
+        return load(part.target)(settings_from(part.settings, values))
 
     def passes(self, values: dict[str, Any], whole: bool) -> int:
         """An update's forward passes: its readings; tangents of activations and of weights are as dear as one each."""
-        probe = load(PROBES[self.probe].target)(settings_from(PROBES[self.probe].settings, values))
+        probe = self._probe(values)
         return probe.forwards * ((3 if whole else 2) if probe.exact else 1)
 
     def copies(self) -> float:
