@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import typing
 from dataclasses import Field, field, replace
@@ -52,12 +53,15 @@ def fill(cls: type, current: Any, values: dict[str, Any], origin: str, prefix: s
 
 def fields_of(*classes: type) -> dict[str, Field]:
     """Every field of the dataclasses by name, with its type resolved."""
-    found = {}
-    for cls in classes:
-        hints = typing.get_type_hints(cls)
-        for spec in dataclasses.fields(cls):
-            spec.type = hints[spec.name]
-            found[spec.name] = spec
+    return {name: spec for cls in classes for name, spec in _fields(cls).items()}
+
+
+@functools.cache
+def _fields(cls: type) -> dict[str, Field]:
+    hints, found = typing.get_type_hints(cls), {}
+    for spec in dataclasses.fields(cls):
+        spec.type = hints[spec.name]
+        found[spec.name] = spec
     return found
 
 
