@@ -17,6 +17,7 @@ import torch
 
 from baselines.noise import Noise
 from benchmark.core.checkpoint import Saved
+from benchmark.core.errors import ConfigError
 from benchmark.lm.adapted import Tensors
 from benchmark.lm.policy import Policy
 from benchmark.lm.reward import RewardModel
@@ -97,6 +98,10 @@ class Objective:
     def loss(self, batch: Any) -> torch.Tensor:
         """Scalar loss of a micro-batch; micro-batch losses add up to the loss of their batch."""
         raise NotImplementedError
+
+    def compared(self, batch: Any) -> torch.Tensor:
+        """Log-probabilities (B, 2) of preferred and other completions; ConfigError if there are no pairs."""
+        raise ConfigError(f"{type(self).__name__} has no pairs to compare. Use an objective that has.")
 
     def state(self) -> Saved:
         """All that the next batches depend on, models of its own included: a checkpoint's part (see

@@ -8,7 +8,6 @@ import torch
 from torch.autograd import forward_ad
 
 from baselines.contract import Objective
-from benchmark.core.errors import ConfigError
 from benchmark.lm.rollout import AnyBatch
 
 NOISE_PARTS = 8  # of a batch, at least, when the noise of its loss is measured
@@ -55,6 +54,4 @@ class BatchProblem:
         return [replace(self, batch=example) for example in self.batch.split(1)]
 
     def compared(self) -> torch.Tensor:
-        if not hasattr(self.objective, "compared"):
-            raise ConfigError(f"{type(self.objective).__name__} has no pairs to compare. Use an objective that has.")
         return torch.cat([self.objective.compared(part) for part in self.batch.split(self.micro_batch)])
