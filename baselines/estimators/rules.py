@@ -180,8 +180,9 @@ class RAdaZO(Rule):
             move = first / (second + settings.zeta).sqrt() + settings.weight_decay * theta
             theta.copy_(theta.float().sub_(move, alpha=lr))
 
-    def carry(self, carried: Callable[[str, torch.Tensor], torch.Tensor]) -> None:
-        self.moments = {name: [carried(name, moment) for moment in both] for name, both in self.moments.items()}
+    def carry(self, carried: Callable[[str, torch.Tensor], torch.Tensor | None]) -> None:
+        new = {name: [carried(name, moment) for moment in both] for name, both in self.moments.items()}
+        self.moments = {name: both for name, both in new.items() if None not in both}
 
     def state(self) -> Saved:
         return {"moments": self.moments}

@@ -146,6 +146,8 @@ def test_radazo_takes_its_second_moment_from_the_first():
     assert torch.allclose(params["a"], theta, atol=1e-6)
     rule.carry(lambda name, moment: 2 * moment)
     assert torch.allclose(rule.moments["a"][0], 2 * m)
+    rule.carry(lambda name, moment: None)
+    assert rule.moments == {}
 
 
 def test_fzoo_needs_no_epsilon_on_a_linear_loss_and_moves_every_entry_by_lr_over_root_n():
