@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 
+from baselines.contract import Problem
+
 
 class Perturbed(TorchFunctionMode):
     """Inside, every torch function that is given one of ``parameters`` gets another tensor in its place.
@@ -60,3 +62,10 @@ def moved(parameters: dict[str, torch.nn.Parameter], value: Callable[[str], torc
     finally:
         for name, parameter in parameters.items():
             parameter.data = before[name]
+
+
+def replaced(parameters: dict[str, torch.nn.Parameter], value: Callable[[str], torch.Tensor],
+             problem: Problem) -> contextlib.AbstractContextManager:
+    """Other tensors for a reading of ``problem``: many forward passes (a loss that samples) are worth a copy of what is
+    trained; one makes a tensor at a time."""
+    return (moved if problem.sampled else Perturbed)(parameters, value)

@@ -14,7 +14,7 @@ from cmaes import CMA, SepCMA
 
 from baselines import hyperparameters as hp
 from baselines.contract import History, Problem, Progress, Update
-from baselines.estimators.perturbation import Perturbed, moved
+from baselines.estimators.perturbation import replaced
 from benchmark.core.checkpoint import Saved
 from benchmark.core.errors import ConfigError, RunError
 from benchmark.core.seeding import derive_seed, standard_normal
@@ -84,7 +84,7 @@ class SingularValues:
     def step(self, problem: Problem, progress: Progress) -> Update:
         members, losses = self._ask(), []
         for member in members:
-            with (moved if problem.sampled else Perturbed)(self.parameters, self.at(member).__getitem__):
+            with replaced(self.parameters, self.at(member).__getitem__, problem):
                 losses.append(problem.value())
         if not all(map(math.isfinite, losses)):
             raise RunError(f"diverged: the members' losses are {losses}. Lower sigma.")

@@ -18,7 +18,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from baselines.contract import Direction, History, Noise, Probe, Problem, Progress, Rule, Update, scheduled
 from baselines.estimators.flattening import flat, parts
 from baselines.estimators.health import Arrival
-from baselines.estimators.perturbation import Perturbed, moved
+from baselines.estimators.perturbation import Perturbed, replaced
 from benchmark.core.checkpoint import Saved
 from benchmark.core.errors import ConfigError, RunError
 
@@ -124,8 +124,7 @@ class ZerothOrder:
 
         if not scale:
             return problem.value()
-        # Many forward passes (a loss that samples) are worth a copy of what is trained; one makes a tensor at a time.
-        with (moved if problem.sampled else Perturbed)(self.parameters, value):
+        with replaced(self.parameters, value, problem):
             return problem.value()
 
     def _derivative_along(self, problem: Problem, z_of: Callable[[str], torch.Tensor | None]) -> tuple[float, float]:
