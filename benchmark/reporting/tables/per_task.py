@@ -212,6 +212,7 @@ def _columns(results: Results, task: str) -> tuple[Column, ...]:
 
     cost("seconds", "optimisation time", "s", spent("seconds"), 1)
     cost("forward_tokens", "forward tokens", "millions", spent("forward_tokens"), 3, by=1e6)
+    cost("generated_tokens", "generated tokens", "millions", spent("generated_tokens"), 3, by=1e6)
     cost("completions", "completions", "count", spent("completions"), 0)
     cost("updates", "updates", "count", spent("updates"), 0)
     cost("memory_loaded", "memory before the first update", "MiB", peak("loaded"), 0)
