@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from baselines import hyperparameters
-from baselines.registry import METHODS
+from baselines.registry import METHODS, RULES
+from benchmark.core.naming import load
 
 ROOT = Path(__file__).parents[1]
 DOCS = sorted((ROOT / "docs").rglob("*.md"))
@@ -125,11 +126,26 @@ def test_tables_of_what_a_method_publishes_otherwise_agree_with_the_registry():
     assert {name for name, method in METHODS.items() if method.published and method.group == "main"} <= listed.keys()
 
 
-def test_every_hyperparameter_class_has_one_table_and_every_main_method_a_page():
-    listed = [cls for page in DOCS for cls in tables(page)]
-    assert sorted(listed) == sorted(CLASSES)
-    for method in (method for method in METHODS.values() if method.group == "main"):
-        assert (ROOT / "docs" / "methods" / f"{method.name}.md") in DOCS
+def test_every_hyperparameter_class_has_one_table():
+    assert sorted(cls for page in DOCS for cls in tables(page)) == sorted(CLASSES)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_has_a_page(method):
+    """A main method one of its own; another one that of its parts, where it is named (on the DPO loss: as without)."""
+    pages = [page for page in DOCS if page.parent.name == "methods"]
+    named = any(f"`{method.removesuffix('-dpo')}`" in page.read_text(encoding="utf-8") for page in pages)
+    assert method in [page.stem for page in pages] or (METHODS[method].group != "main" and named)
+
+
+def test_the_table_of_rules_agrees_with_the_code():
+    """The state that a rule keeps, and the methods that use it."""
+    text = (ROOT / "docs" / "methods" / "rules.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| .+ \| (\d+) \| (.+) \|$", text, re.MULTILINE)
+    assert sorted(rule for rule, _, _ in rows) == sorted(RULES)
+    for rule, copies, used in rows:
+        assert float(copies) == load(RULES[rule].target).copies
+        assert {METHODS[name].estimator.rule for name in re.findall(r"`([\w-]+)`", used)} == {rule}
 
 
 def places(fragment: str) -> list[tuple[Path, int]]:

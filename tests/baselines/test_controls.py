@@ -78,6 +78,24 @@ def test_previous_only_and_random_only_keep_their_weight(run_control):
         assert sum("weight" in row for row in rows) == 4
 
 
+def test_mezo_warm_begins_as_zopro_does_and_goes_on_with_mezos_settings(prepared, make_run, tmp_path):
+    """Bit for bit, though MeZO's schedule, k and epochs are set otherwise: what begins is ZOPrO."""
+    values = ("loop.iterations=2", "zopro.k=4", "zopro.epochs=2", "zopro.schedule=linear", "mezo.k=2", "mezo.lr=1e-3",
+              "mezo.epsilon=1e-2")
+    rows, ends, starts = {}, {}, {}
+    for method in ("zopro", "mezo-warm"):
+        store = RunStore(tmp_path / method)
+        execute(make_run(method, *values), prepared, store, lambda state: None)
+        lines = (store.folder / "updates.jsonl").read_text().splitlines()
+        rows[method] = [{key: row[key] for key in row if key != "spent"} for row in map(json.loads, lines)]
+        folders = sorted((store.folder / "adapters").iterdir())
+        starts[method], ends[method] = ([(file.name, file.read_bytes()) for file in sorted(folder.iterdir())]
+                                        for folder in (folders[1], folders[2]))
+    assert rows["zopro"][:2] == rows["mezo-warm"][:2] and "gradient_norm" in rows["zopro"][1]
+    assert starts["zopro"] == starts["mezo-warm"] and ends["zopro"] != ends["mezo-warm"]
+    assert [row["lr"] for row in rows["mezo-warm"][2:]] == [1e-3, 1e-3] and "weight" not in rows["mezo-warm"][2]
+
+
 def test_no_update_shows_that_the_evaluation_has_no_noise_of_its_own(run_control):
     summary, store, _ = run_control("no-update")
     assert not any(moved(store, i) for i in range(3))
