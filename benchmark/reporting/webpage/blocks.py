@@ -100,7 +100,7 @@ def of_settings(results: Results, marks: Mapping[str, str]) -> Block:
     for method in results.methods:
         tasks: dict[str, list[str]] = {}
         for run in (run for task in results.tasks for run in results.of(task, method)):
-            if values := run.config.get("method"):
+            if values := run.section("method"):
                 where = tasks.setdefault(", ".join(f"{key} = {_plain(value)}" for key, value in values.items()), [])
                 where.append(results.title(run.task))
         for settings, titles in tasks.items():
