@@ -50,7 +50,7 @@ def toy_folder(toy_config, toy_sources, tmp_path_factory) -> Path:
     from benchmark.start.build import prepare
 
     folder = tmp_path_factory.mktemp("cache") / f"{TASK}__s0__toy"
-    prepare(folder, toy_config, TASK, toy_sources[TASK].data, 0, lambda stage, share: None)
+    prepare(folder, toy_config, TASK, toy_sources[TASK].data, 0, lambda state: None)
     return folder
 
 

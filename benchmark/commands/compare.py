@@ -6,9 +6,8 @@ import argparse
 from pathlib import Path
 
 from baselines.registry import METHODS
-from benchmark.commands.options import make_folder
+from benchmark.commands.options import make_folder, show_files, task_titles
 from benchmark.core.errors import ConfigError
-from tasks import TASKS
 
 
 def register(commands: argparse._SubParsersAction) -> None:
@@ -25,17 +24,13 @@ def command_compare(options: argparse.Namespace) -> int:
     for folder in (options.a, options.b):
         if not folder.is_dir():
             raise ConfigError(f"compare {folder}: no such folder. Pass the --out folders of two run commands.")
-    from benchmark.core.naming import load
     from benchmark.reporting.pages import comparison as page
     from benchmark.reporting.tables import comparison
 
-    titles = {name: load(target).title for name, target in TASKS.items()}
-    result = comparison.compare(options.a, options.b, method_order=list(METHODS), task_titles=titles)
+    result = comparison.compare(options.a, options.b, method_order=list(METHODS), task_titles=task_titles())
     make_folder(options.out)
     written = page.write(result, options.out)
     print(page.terminal(result))
     print("Comparison:")
-    for path in written:
-        if path.suffix != ".svg":
-            print(f"  {path}")
+    show_files(written)
     return 0

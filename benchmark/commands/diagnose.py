@@ -5,8 +5,15 @@ from __future__ import annotations
 import argparse
 
 from baselines.registry import METHODS, method_groups
-from benchmark.commands.options import add_choice, add_origin, chosen_runs, make_folder, names
-from tasks import TASKS
+from benchmark.commands.options import (
+    add_choice,
+    add_origin,
+    chosen_runs,
+    make_folder,
+    names,
+    show_files,
+    task_titles,
+)
 
 
 def register(commands: argparse._SubParsersAction) -> None:
@@ -23,7 +30,6 @@ def register(commands: argparse._SubParsersAction) -> None:
 
 
 def command_diagnose(options: argparse.Namespace) -> int:
-    from benchmark.core.naming import load
     from benchmark.core.paths import own_folder
     from benchmark.grid.finished import with_models
     from benchmark.studies.directions import Settings, write_diagnosis
@@ -33,8 +39,6 @@ def command_diagnose(options: argparse.Namespace) -> int:
     runs = chosen_runs(options, ["zopro"], trust_remote_code=options.trust_remote_code)
     runs = [(with_models(run, options.model, options.judge), store) for run, store in runs]
     make_folder(options.folder / "diagnose")
-    titles = {name: load(target).title for name, target in TASKS.items()}
     out = own_folder(options.folder, "diagnose")
-    for path in write_diagnosis(runs, out, options.cache, options.data, settings, titles, print):
-        print(f"  {path}")
+    show_files(write_diagnosis(runs, out, options.cache, options.data, settings, task_titles(), print))
     return 0

@@ -1,15 +1,16 @@
-"""What the commands share: names, seeds, folders and finished runs as a user gives them."""
+"""What the commands share: names, seeds, folders and finished runs as a user gives them, files as they are shown."""
 
 from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from baselines.registry import METHODS, method_groups
 from benchmark.core.errors import ConfigError
-from benchmark.core.naming import check_name
+from benchmark.core.naming import check_name, load
 from tasks import TASKS
 
 if TYPE_CHECKING:
@@ -41,6 +42,18 @@ def seed_list(given: list[str] | None) -> list[int]:
             raise ConfigError(f"--seeds {part}: expected numbers such as 0,1,2 or a range such as 0-4.")
         seeds += range(int(first), int(last if dash else first) + 1)
     return list(dict.fromkeys(seeds))
+
+
+def task_titles() -> dict[str, str]:
+    """Name → title of every task."""
+    return {name: load(target).title for name, target in TASKS.items()}
+
+
+def show_files(paths: Iterable[Path]) -> None:
+    """Name what was written; of a figure's two files the .png stands for both."""
+    for path in paths:
+        if path.suffix != ".svg":
+            print(f"  {path}")
 
 
 def check_folder(folder: Path, command: str) -> None:

@@ -6,8 +6,7 @@ import argparse
 from pathlib import Path
 
 from baselines.registry import METHODS
-from benchmark.commands.options import check_folder
-from tasks import TASKS
+from benchmark.commands.options import check_folder, show_files, task_titles
 
 
 def register(commands: argparse._SubParsersAction) -> None:
@@ -24,15 +23,11 @@ def command_report(options: argparse.Namespace) -> int:
 
 def show_report(out: Path, only: list[str] | None = None) -> None:
     """Write tables and plots of ``out`` (of the runs ``only``), print the table and name the files."""
-    from benchmark.core.naming import load
     from benchmark.reporting import report
 
-    titles = {name: load(target).title for name, target in TASKS.items()}
-    result = report(out, method_order=list(METHODS), task_titles=titles, only=only)
+    result = report(out, method_order=list(METHODS), task_titles=task_titles(), only=only)
     print(result.summary)
     for caution in result.cautions:
         print(f"note: {caution}")
     print(f"{result.used} runs reported, {result.ignored} left out. Tables and plots:")
-    for path in result.written:
-        if path.suffix != ".svg":
-            print(f"  {path}")
+    show_files(result.written)

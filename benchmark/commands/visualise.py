@@ -6,9 +6,8 @@ import argparse
 import re
 from pathlib import Path
 
-from benchmark.commands.options import add_choice, check_folder, chosen_runs, make_folder
+from benchmark.commands.options import add_choice, check_folder, chosen_runs, make_folder, show_files, task_titles
 from benchmark.core.errors import ConfigError
-from tasks import TASKS
 
 
 def register(commands: argparse._SubParsersAction) -> None:
@@ -24,7 +23,6 @@ def register(commands: argparse._SubParsersAction) -> None:
 
 def command_visualise(options: argparse.Namespace) -> int:
     check_folder(options.folder, "visualise")
-    from benchmark.core.naming import load
     from benchmark.studies.interplay import visualise
 
     layer = None if options.layer == "all" else options.layer
@@ -35,10 +33,7 @@ def command_visualise(options: argparse.Namespace) -> int:
     kept = [(run, store) for run, store in runs if (store.folder / "adapters" / "iteration_1").is_dir()]
     for run, _ in (item for item in runs if kept and item not in kept):
         print(f"left out: {run.name} has kept no adapters (execution.keep=curves), or diverged in its first iteration")
-    titles = {name: load(target).title for name, target in TASKS.items()}
-    for path in visualise(kept or runs, _folder(options, layer), titles, layer, print):
-        if path.suffix != ".svg":
-            print(f"  {path}")
+    show_files(visualise(kept or runs, _folder(options, layer), task_titles(), layer, print))
     return 0
 
 

@@ -140,16 +140,23 @@ def read(folder: Path) -> Saved:
 
 
 class Periodic:
-    """Checkpoints of a piece of work that offers its state often; one is taken when ``seconds`` have passed."""
+    """Checkpoints of a piece of work that says often how far it is; one is taken when ``seconds`` have passed.
 
-    def __init__(self, checkpoints: Checkpoints, seconds: float, note: Callable[[str], None] = lambda text: None):
-        self.checkpoints, self.seconds, self.note = checkpoints, seconds, note
+    Args:
+        note: told of every checkpoint that cannot be used, and why.
+        done: told the share that is done.
+    """
+
+    def __init__(self, checkpoints: Checkpoints, seconds: float, note: Callable[[str], None] = lambda text: None,
+                 done: Callable[[float], None] = lambda share: None):
+        self.checkpoints, self.seconds, self.note, self.done = checkpoints, seconds, note, done
         self._last = time.monotonic()
 
     def load(self) -> Saved | None:
         return self.checkpoints.load(self.note)
 
-    def offer(self, state: Callable[[], Saved]) -> None:
+    def offer(self, state: Callable[[], Saved], share: float) -> None:
+        self.done(share)
         if time.monotonic() - self._last >= self.seconds:
             self.checkpoints.save(state())
             self._last = time.monotonic()
@@ -163,9 +170,3 @@ def optimizer_state(optimizer: torch.optim.Optimizer) -> Saved:
 def load_optimizer_state(optimizer: torch.optim.Optimizer, state: Saved) -> None:
     moments = {int(index): values for index, values in state.items()}
     optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
-
-
-
-
-
-

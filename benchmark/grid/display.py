@@ -11,7 +11,7 @@ from rich.table import Table
 
 from benchmark.core.escape import visible
 from benchmark.core.terminal import unfiltered
-from benchmark.grid.executor import Job, Preparation
+from benchmark.grid.jobs import Job, Preparation
 
 
 def duration(seconds: float) -> str:

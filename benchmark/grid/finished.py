@@ -7,11 +7,10 @@ from pathlib import Path
 
 from benchmark.core.errors import ConfigError
 from benchmark.core.paths import within
-from benchmark.grid.executor import Preparation, as_configured
+from benchmark.grid.jobs import Preparation, as_configured
 from benchmark.plan.resolve import Config
-from benchmark.plan.run import Run, cache_folder, load_run, model_digests
-from benchmark.plan.sources import read_tasks
-from benchmark.run.prepared import Prepared, preparation_key
+from benchmark.plan.run import Run, load_run, model_digests
+from benchmark.run.prepared import Prepared, preparation_folder
 from benchmark.run.store import RunStore
 
 
@@ -55,28 +54,15 @@ def with_models(run: Run, model: str | None, judge: str | None) -> Run:
     return found
 
 
-def preparation_folder(run: Run, cache: Path) -> Path:
-    """Where the preparation of ``run`` lies in ``cache``, or would."""
-    return cache_folder(cache, run.task, run.seed, preparation_key(run.config, run.task, run.seed, run.versions))
-
-
 def config_to_prepare(run: Run, data: str | None) -> Config:
-    """The configuration from which the preparation of ``run`` can be made anew; its rows are read to see that.
+    """The configuration from which the preparation of ``run`` can be made anew.
 
     Args:
-        data: folder of the raw files, for runs on local files.
-
-    Raises:
-        ConfigError: the run needs local files and ``data`` is not given, or holds other rows than the run read.
+        data: folder of the raw files, for runs on local files; ConfigError if they need it and it is not given.
     """
     if run.config.data.source == "local" and data is None:
         raise ConfigError(f"{run.name} was made from local files, and its preparation is not in --cache: pass --data.")
-    config = dataclasses.replace(run.config, data=dataclasses.replace(run.config.data, folder=data or ""))
-    source = read_tasks(config, [run.task])[run.task]
-    if not source.versions().items() <= run.versions.items():
-        raise ConfigError(f"{run.name} read other rows ({run.versions['revision']}) than there are now "
-                          f"({source.versions()['revision']}): pass --data with the files of that run.")
-    return config
+    return dataclasses.replace(run.config, data=dataclasses.replace(run.config.data, folder=data or ""))
 
 
 def prepared_for(run: Run, cache: Path, data: str | None) -> Prepared:

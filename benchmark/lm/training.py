@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 
 import torch
 from torch.nn.functional import logsigmoid
 
-from benchmark.core.checkpoint import Periodic, load_optimizer_state, optimizer_state
+from benchmark.core.checkpoint import Periodic, Saved, load_optimizer_state, optimizer_state
 from benchmark.core.errors import RunError
 from benchmark.core.sections import SFT, Loop, RewardTraining
 from benchmark.core.seeding import ShuffledPasses, global_seed
@@ -27,18 +28,29 @@ def batches(length: int, size: int, steps: int, *seed: object) -> list[list[int]
     return [order.take(size) for _ in range(steps)]
 
 
-def fit(parameters: list[torch.nn.Parameter], steps: int, lr: float, losses: Callable[[int], Iterator[torch.Tensor]],
-        stage: str, cosine: bool = True, report: Callable[[float], None] = lambda done: None,
-        seed: object = None, saving: Periodic | None = None) -> float:
+@dataclass(frozen=True)
+class Schedule:
+    """The learning rate over ``steps``: 10 % linear warm-up to ``lr``, then cosine to zero; or linear to zero."""
+
+    steps: int
+    lr: float
+    cosine: bool = True
+
+    def rate(self, step: int) -> float:
+        warm = (step + 1) / max(1, self.steps // 10)
+        decay = 0.5 * (1 + math.cos(math.pi * step / self.steps))
+        return self.lr * (min(warm, decay) if self.cosine else 1 - step / self.steps)
+
+
+def fit(parameters: list[torch.nn.Parameter], schedule: Schedule, losses: Callable[[int], Iterator[torch.Tensor]],
+        stage: str, seed: object = None, saving: Periodic | None = None) -> float:
     """Minimise by AdamW, gradient norm clipped at 1.
 
     Args:
         losses: yields, for a step, the losses of its micro-batches, which add up to the step's loss.
-        cosine: 10 % linear warm-up then cosine to zero; False = linear to zero.
         stage: what is trained, for the error message.
-        report: told the share done after every step.
         seed: names of the random stream of dropout; None where there is no dropout.
-        saving: takes checkpoints between steps; a training that finds one there goes on from it.
+        saving: told the share done after every step, and takes checkpoints; a training that finds one goes on from it.
 
     Returns:
         The mean loss of the last tenth of the steps.
@@ -46,25 +58,20 @@ def fit(parameters: list[torch.nn.Parameter], steps: int, lr: float, losses: Cal
     Raises:
         RunError: the loss is not finite.
     """
-    optimizer = torch.optim.AdamW(parameters, lr=lr, weight_decay=0.0)
-    warmup = max(1, steps // 10)
-    first, history = 0, []
+    optimizer, history = torch.optim.AdamW(parameters, lr=schedule.lr, weight_decay=0.0), []
     if saving and (saved := saving.load()):
-        first, history = saved["step"], saved["history"]
+        history = saved["history"]
         load_optimizer_state(optimizer, saved["optimizer"])
         with torch.no_grad():
             for parameter, value in zip(parameters, saved["parameters"], strict=True):
                 parameter.copy_(value)
 
-    def state() -> dict:
-        return {"step": step + 1, "history": history, "parameters": parameters,
-                "optimizer": optimizer_state(optimizer)}
+    def state() -> Saved:
+        return {"history": history, "parameters": parameters, "optimizer": optimizer_state(optimizer)}
 
-    for step in range(first, steps):
-        warm, decay = (step + 1) / warmup, 0.5 * (1 + math.cos(math.pi * step / steps))
-        scale = min(warm, decay) if cosine else 1 - step / steps
+    for step in range(len(history), schedule.steps):
         for group in optimizer.param_groups:
-            group["lr"] = lr * scale
+            group["lr"] = schedule.rate(step)
         optimizer.zero_grad(set_to_none=True)
         total = 0.0
         with nullcontext() if seed is None else global_seed("dropout", stage, seed, step):
@@ -72,14 +79,13 @@ def fit(parameters: list[torch.nn.Parameter], steps: int, lr: float, losses: Cal
                 value.backward()
                 total += value.item()
         if not math.isfinite(total):
-            raise RunError(f"{stage}: the loss is {total} at step {step}. Lower its learning rate ({lr:g}).")
+            raise RunError(f"{stage}: the loss is {total} at step {step}. Lower its learning rate ({schedule.lr:g}).")
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
         history.append(total)
-        report((step + 1) / steps)
         if saving:
-            saving.offer(state)
-    tail = history[-max(1, steps // 10) :]
+            saving.offer(state, len(history) / schedule.steps)
+    tail = history[-max(1, schedule.steps // 10) :]
     return sum(tail) / len(tail)
 
 
@@ -88,11 +94,10 @@ def step_count(settings: SFT | RewardTraining, rows: int) -> int:
     return math.ceil(settings.epochs * rows / settings.batch) if settings.epochs else settings.steps
 
 
-def train_sft(policy: Policy, examples: Sequence[tuple[str, str]], steps: int, batch: int, lr: float, micro_batch: int,
-              seed: object, report: Callable[[float], None] = lambda done: None,
+def train_sft(policy: Policy, examples: Sequence[tuple[str, str]], settings: SFT, micro_batch: int, seed: object,
               saving: Periodic | None = None) -> float:
     """Supervised fine-tuning on (prompt body, completion); loss on the completion and its EOS only (nats per token)."""
-    encoder = policy.encoder
+    encoder, batch, steps = policy.encoder, settings.batch, step_count(settings, len(examples))
     rows = [(encoder.prompt(prompt), encoder.completion(text)) for prompt, text in examples]
     plan = batches(len(rows), batch, steps, "sft", seed)
 
@@ -103,7 +108,7 @@ def train_sft(policy: Policy, examples: Sequence[tuple[str, str]], steps: int, b
             sequences = encoder.pad_rows([p for p, _ in chosen], [c for _, c in chosen], policy.device)
             yield -policy.logprobs(sequences).sum() / tokens
 
-    return fit(_trainable(policy), steps, lr, losses, "SFT", report=report, seed=seed, saving=saving)
+    return fit(_trainable(policy), Schedule(steps, settings.lr), losses, "SFT", seed, saving)
 
 
 def bradley_terry(margin: torch.Tensor, preference: torch.Tensor | float = 1.0) -> torch.Tensor:
@@ -111,12 +116,12 @@ def bradley_terry(margin: torch.Tensor, preference: torch.Tensor | float = 1.0) 
     return -(preference * logsigmoid(margin) + (1 - preference) * logsigmoid(-margin))
 
 
-def train_reward(model: RewardModel, pairs: Sequence[Pair], scored: Sequence[Scored], steps: int, batch: int, lr: float,
-                 score_weight: float, micro_batch: int, seed: object,
-                 report: Callable[[float], None] = lambda done: None, saving: Periodic | None = None) -> float:
+def train_reward(model: RewardModel, pairs: Sequence[Pair], scored: Sequence[Scored], settings: RewardTraining,
+                 micro_batch: int, seed: object, saving: Periodic | None = None) -> float:
     """Train r on preferred-first pairs (Bradley–Terry) and, where there are any, on scores (squared error)."""
+    batch, steps = settings.batch, step_count(settings, len(pairs))
     plan = batches(len(pairs), batch, steps, "reward", seed)
-    use_scores = bool(scored) and score_weight > 0
+    use_scores = bool(scored) and settings.score_weight > 0
     score_plan = batches(len(scored), batch, steps, "score", seed) if use_scores else []
 
     def losses(step: int) -> Iterator[torch.Tensor]:
@@ -126,9 +131,9 @@ def train_reward(model: RewardModel, pairs: Sequence[Pair], scored: Sequence[Sco
             rows = [scored[i] for i in score_plan[step][part]]
             predicted = model.score(model.encoder.rows([(p, c) for p, c, _ in rows], model.device))
             target = torch.tensor([s for *_, s in rows], device=predicted.device)
-            yield score_weight * (predicted - target).square().sum() / batch
+            yield settings.score_weight * (predicted - target).square().sum() / batch
 
-    return fit(_trainable(model), steps, lr, losses, "reward model", report=report, seed=seed, saving=saving)
+    return fit(_trainable(model), Schedule(steps, settings.lr), losses, "reward model", seed, saving)
 
 
 def refine_reward(model: RewardModel, pairs: Sequence[Pair], preferences: Sequence[float], loop: Loop,
@@ -143,7 +148,8 @@ def refine_reward(model: RewardModel, pairs: Sequence[Pair], preferences: Sequen
             target = torch.tensor([preferences[i] for i in rows], device=model.device)
             yield bradley_terry(margins(model, [pairs[i] for i in rows]), target).sum() / size
 
-    return fit(_trainable(model), len(plan), loop.refine_lr, losses, "reward-model refinement", cosine=False)
+    schedule = Schedule(len(plan), loop.refine_lr, cosine=False)
+    return fit(_trainable(model), schedule, losses, "reward-model refinement")
 
 
 def margins(model: RewardModel, pairs: Sequence[Pair]) -> torch.Tensor:

@@ -109,8 +109,3 @@ def make_runs(config: Config, sources: dict[str, TaskSource], methods: list[str]
     models = {task: model_digests(config.for_task(task)) for task in sources}
     return [Run(task, method, seed, config.for_task(task), {**source.versions(), **models[task]})
             for task, source in sources.items() for seed in seeds for method in methods]
-
-
-def cache_folder(cache: Path, task: str, seed: int, key: str) -> Path:
-    """Where the preparation of (task, seed) lives."""
-    return cache / f"{task}__s{seed}__{key}"

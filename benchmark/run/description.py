@@ -16,7 +16,7 @@ def sample_rows(who: Participants, final: Evaluation) -> Iterator[dict[str, Any]
     """Test completions beside π₀'s, for ``samples.jsonl``."""
     rows, base = who.evaluator.rows["test"], who.baseline["test"]
     for index in range(min(who.run.config.evaluation.samples, len(rows))):
-        yield {"prompt": rows[index]["text"], "reference": rows[index]["reference"],
+        yield {"prompt": rows[index].text, "reference": rows[index].reference,
                "base": base.completions[index], "base_reward": base.rewards[index],
                "completion": final.completions[index], "reward": final.rewards[index]}
 

@@ -46,7 +46,7 @@ class Evaluator:
         self.prepared, self.initial_reward, self.seed, self.baseline = prepared, initial_reward, seed, baseline
         self.judge: Judge = prepared.judge()
         counts = {"validation": config.evaluation.validation_prompts, "test": config.evaluation.test_prompts}
-        self.rows = {split: prepared.data["prompts"][split][:count] for split, count in counts.items()}
+        self.rows = {split: prepared.data.prompts[split][:count] for split, count in counts.items()}
 
     def evaluate(self, policy: Policy, reward: RewardModel, split: str) -> Evaluation:
         """Sample one completion per prompt of ``split`` and measure it.
@@ -56,7 +56,7 @@ class Evaluator:
         ``length`` in tokens, ``ended`` the share that ends with EOS, and the task's own metrics.
         """
         rows, decoding = self.rows[split], self.prepared.config.decoding
-        encoder, bodies = policy.encoder, [row["text"] for row in rows]
+        encoder, bodies = policy.encoder, [row.text for row in rows]
         sequences, _ = policy.generate([encoder.prompt(body) for body in bodies], decoding.temperature,
                                        "evaluation", self.seed, split)
         texts = encoder.texts(sequences)
@@ -78,7 +78,7 @@ class Evaluator:
         metrics |= {"kl": kl_to_reference(policy, sequences, decoding.temperature),
                     "length": lengths.float().mean().item(), "ended": ended.float().mean().item()}
         for name in self.prepared.adapter.metrics:
-            metrics[name] = compute(name, texts, [row["reference"] for row in rows])
+            metrics[name] = compute(name, texts, [row.reference for row in rows])
         return Evaluation(metrics, texts, scores.tolist())
 
     def prefer(self, bodies: list[str], first: list[str], second: list[str]) -> list[float]:

@@ -31,7 +31,7 @@ class Participants:
 
     def prompts(self, stream: str) -> PromptStream:
         """The training prompts in an order of their own."""
-        bodies = [prompt["text"] for prompt in self.prepared.data["prompts"]["train"]]
+        bodies = [prompt.text for prompt in self.prepared.data.prompts["train"]]
         return PromptStream(bodies, self.prepared.encoder, stream, self.run.seed)
 
     def objective_on(self, prompts: str, rollout: str) -> Objective:
@@ -41,7 +41,7 @@ class Participants:
         sampler = Sampler(self.policy, self.reward, self.prompts(prompts), temperature, rollout, run.seed)
         context = Context(
             self.policy, sampler, lambda: prepared.reward(self.meter, run.seed, "critic", self.policy),
-            prepared.data["pairs"], config.loop.sequences_per_update, temperature, run.seed,
+            prepared.data.pairs, config.loop.sequences_per_update, temperature, run.seed,
         )
         return self.method.make_objective(context, self.values)
 

@@ -22,9 +22,13 @@ from benchmark.lm.loading import device_of, load_causal_lm, load_raw_tokenizer, 
 from benchmark.lm.policy import Policy
 from benchmark.lm.reward import RewardModel
 from benchmark.lm.trained import add_adapter
+from benchmark.lm.training import Pair
 from benchmark.plan.resolve import Config
+from benchmark.plan.run import Run
 from benchmark.run.judge import GoldJudge, Judge, LLMJudge, RewardModelJudge
 from tasks import get_task
+from tasks.adapter import TaskAdapter
+from tasks.examples import Prompt
 
 VERSION = "2"  # part of the cache key: raise it when a preparation would come out different
 CHECKSUMS = "checksums.json"
@@ -50,6 +54,20 @@ def preparation_key(config: Config, task: str, seed: int, versions: dict[str, st
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
 
 
+def preparation_folder(run: Run, cache: Path) -> Path:
+    """Where the preparation of ``run`` lies in ``cache``, or would."""
+    key = preparation_key(run.config, run.task, run.seed, run.versions)
+    return cache / f"{run.task}__s{run.seed}__{key}"
+
+
+@dataclass(frozen=True)
+class PreparedData:
+    """The texts that runs work with, as ``data.json`` holds them."""
+
+    prompts: dict[str, list[Prompt]]  # by split
+    pairs: list[Pair]  # for training, preferred completion first
+
+
 @dataclass
 class Prepared:
     """A finished preparation, read from its folder. Loads models on request; each caller gets its own copy.
@@ -69,18 +87,14 @@ class Prepared:
         self.info: dict[str, Any] = json.loads((self.folder / "preparation.json").read_text(encoding="utf-8"))
 
     @cached_property
-    def data(self) -> dict[str, Any]:
-        """``prompts`` (split → list of {text, reference}) and ``pairs`` (list of [prompt, chosen, rejected])."""
-        return json.loads((self.folder / "data.json").read_text(encoding="utf-8"))
+    def data(self) -> PreparedData:
+        values = json.loads((self.folder / "data.json").read_text(encoding="utf-8"))
+        prompts = {split: [Prompt(**row) for row in rows] for split, rows in values["prompts"].items()}
+        return PreparedData(prompts, [tuple(pair) for pair in values["pairs"]])
 
     @cached_property
     def encoder(self) -> Encoder:
-        from transformers import AutoTokenizer
-
-        # Said either way: left unsaid, the library asks at the terminal whether a folder may run its code.
-        tokenizer = AutoTokenizer.from_pretrained(self.folder / "tokenizer",
-                                                  trust_remote_code=self.config.model.trust_remote_code)
-        return Encoder(tokenizer, self.adapter.cue, self.adapter.truncation, self.config.decoding)
+        return read_encoder(self.folder, self.config, self.adapter)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -108,6 +122,15 @@ class Prepared:
             return load_llm_judge(self.config, self.adapter.prompt_role, self.adapter.completion_role, self.device)
         model = load_scalar_model(self.folder / "judge", self.config.model, torch.float32, 0).to(self.device)
         return RewardModelJudge(RewardModel(model, self.encoder, Meter(), self.config.execution.forward_batch))
+
+
+def read_encoder(folder: Path, config: Config, adapter: TaskAdapter) -> Encoder:
+    """The encoder of a preparation, finished or not, from its tokenizer."""
+    from transformers import AutoTokenizer
+
+    # Said either way: left unsaid, the library asks at the terminal whether a folder may run its code.
+    tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer", trust_remote_code=config.model.trust_remote_code)
+    return Encoder(tokenizer, adapter.cue, adapter.truncation, config.decoding)
 
 
 def parameter_count(model: torch.nn.Module) -> int:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -35,24 +36,17 @@ from benchmark.lm.loading import (
 from benchmark.lm.policy import Policy
 from benchmark.lm.reward import RewardModel
 from benchmark.lm.trained import add_adapter, add_lora
-from benchmark.lm.training import accuracy, step_count, train_reward, train_sft
+from benchmark.lm.training import accuracy, train_reward, train_sft
 from benchmark.plan.resolve import Config
-from benchmark.run.prepared import Prepared, judge_model, parameter_count
+from benchmark.run.evaluation import Evaluator, save_baseline
+from benchmark.run.prepared import Prepared, PreparedData, judge_model, parameter_count, read_encoder
 from benchmark.start.encoded_rows import Rows
-from benchmark.start.stages import Stages
+from benchmark.start.stages import Figures, Stages
+from tasks import get_task
+from tasks.examples import TaskData
 
-if TYPE_CHECKING:
-    pass
-
-Report = Callable[[str, float], None]
-
-
-
-
-
-
-
-
+Report = Callable[[dict[str, Any]], None]
+Wrapper = TypeVar("Wrapper", Policy, RewardModel)
 
 
 def judge_kind(config: Config, has_gold: bool) -> str:
@@ -65,165 +59,165 @@ def judge_kind(config: Config, has_gold: bool) -> str:
     return config.judge.kind
 
 
-def prepare(folder: Path, config: Config, task: str, data: Any, seed: int, report: Report,
-            note: Callable[[str], None] = lambda text: None) -> Prepared:
+def prepare(folder: Path, config: Config, task: str, data: TaskData, seed: int, report: Report) -> Prepared:
     """Build the preparation in ``folder``, unless it is there; what an interrupted attempt got done is kept.
 
     Args:
-        data: the task's :class:`tasks.examples.TaskData`.
-        report: told the stage and the share of it that is done.
-        note: told what of an earlier attempt is taken up or damaged.
+        report: told as ``{"stage", "share"}`` what is being done and how much of it is, as ``{"note"}`` what of an
+            earlier attempt is taken up or damaged.
 
     Raises:
         BenchmarkError: the model cannot be loaded, too few rows, or a loss that is not finite.
     """
     part = folder.with_name(f"{folder.name}.part")
-    with locked(folder, float("inf"), lambda: report("waiting for another command", 0.0)):
+    with locked(folder, float("inf"), lambda: report({"stage": "waiting for another command", "share": 0.0})):
         if (folder / "preparation.json").is_file():
             return Prepared(folder, config, task)
         try:
-            stages = Stages(part, config.execution.checkpoint_seconds, note)
-            _build(part, config, task, data, seed, report, folder.name.rsplit("__", 1)[-1], stages)
+            building = Building(part, config, task, data, seed, report)
+            building.build(folder.name.rsplit("__", 1)[-1])
         except DataError:  # its rows will not do, now or later; what else may fail can pass, and finished stages stay
             shutil.rmtree(part, ignore_errors=True)
             raise
-        stages.finish(folder)
+        building.stages.finish(folder)
     return Prepared(folder, config, task)
 
 
-def _build(part: Path, config: Config, task: str, data: Any, seed: int, report: Report, key: str,
-           stages: Stages) -> None:
-    from transformers import AutoTokenizer
+@dataclass
+class Building:
+    """A preparation that is being built in ``folder``: its stages in their order, and what they share.
 
-    from tasks import get_task
+    A stage is given a place for the checkpoints of its training, writes a folder, and returns figures.
+    """
 
-    adapter, device = get_task(task), device_of(config.execution)
-    kind = judge_kind(config, data.gold is not None)
+    folder: Path
+    config: Config
+    task: str
+    data: TaskData
+    seed: int
+    report: Report
+    encoder: Encoder = field(init=False)  # of the tokenizer stage
+    rows: Rows = field(init=False)
 
-    def tokenize(_: Periodic) -> dict[str, Any]:
-        report("tokenizer", 0.0)
-        made = load_tokenizer(config.model) if config.model.path else train_tokenizer(
-            tokenizer_texts(data.demonstrations, adapter.cue), config.model.vocabulary)
-        made.save_pretrained(part / "tokenizer")
+    def __post_init__(self) -> None:
+        self.adapter, self.device = get_task(self.task), device_of(self.config.execution)
+        self.stages = Stages(self.folder, self.config.execution.checkpoint_seconds, self.report)
+
+    def build(self, key: str) -> None:
+        """Do what is not done yet, and write down what all of it came to."""
+        kind, run, data = judge_kind(self.config, self.data.gold is not None), self.stages.run, self.data
+        run("tokenizer", ["tokenizer"], self.make_tokenizer)
+        self.encoder = read_encoder(self.folder, self.config, self.adapter)
+        self.rows = Rows.of(data, self.encoder, self.config)
+        sft = run("SFT", ["policy"], self.train_policy)
+        reward = run("reward model", ["reward"], self.train_reward_model)
+        judge: Figures = {"kind": kind}
+        if kind == "reward_model":
+            if not self.config.model.path:
+                run("judge language", ["stages/judge"], self.train_judge_language)
+            judge |= run("judge", ["judge"], self.train_judge)
+        prompts, pairs = self.rows.prompts, self.rows.train_pairs
+        write_json(self.folder / "data.json", asdict(PreparedData(prompts, pairs)))
+        write_json(self.folder / "preparation.json", {
+            "task": self.task, "seed": self.seed, "key": key, "model": folder_name(self.config.model.path),
+            "model_revision": revision_of(self.config.model), "task_version": data.version, "source": data.source,
+            "revision": data.revision,
+            "rows": {"read": data.rows.read, "used": data.rows.used, "rejected": dict(data.rows.rejected)},
+            "prompts": {split: len(rows) for split, rows in prompts.items()}, "pairs": len(pairs),
+            "long_prompts": self.rows.long, **sft, "judge": judge,
+            "special_tokens": {"bos": self.encoder.tokenizer.bos_token_id, "eos": self.encoder.eos,
+                               "pad": self.encoder.pad},
+            **reward, "seconds": self.stages.spent,
+        })
+        self.report({"stage": "evaluation of the start", "share": 0.0})
+        self.evaluate_start()
+
+    def make_tokenizer(self, _: Periodic) -> Figures:
+        model = self.config.model
+        made = load_tokenizer(model) if model.path else train_tokenizer(
+            tokenizer_texts(self.data.demonstrations, self.adapter.cue), model.vocabulary)
+        made.save_pretrained(self.folder / "tokenizer")
         return {}
 
-    stages.run("tokenizer", ["tokenizer"], tokenize)
-    tokenizer = AutoTokenizer.from_pretrained(part / "tokenizer", trust_remote_code=config.model.trust_remote_code)
-    encoder = Encoder(tokenizer, adapter.cue, adapter.truncation, config.decoding)
-    rows = Rows.of(data, encoder, config)
-    context = part, encoder, rows, config, seed, device
+    def train_policy(self, saving: Periodic) -> Figures:
+        """π₀, adapters merged; its size and its final loss in nats per token."""
+        config, settings = self.config, self.config.sft
+        model = (load_causal_lm(config.model.path, config.model, self.dtype) if config.model.path
+                 else self.tiny_llama(self.seed))
+        lora = settings.parameters == "lora" and config.adapter.rank > 0
+        if lora:
+            model = add_lora(model, config.adapter, config.adapter.dropout, "sft", self.seed)
+        policy = self.wrapped(Policy, model)  # in evaluation mode
+        model.train()
+        loss = train_sft(policy, self.rows.demonstrations, settings, self.micro_batch, self.seed, saving)
+        model.eval()
+        model = model.merge_and_unload() if lora else model
+        model.save_pretrained(self.folder / "policy")
+        return {"sft_loss": loss, "parameters": parameter_count(model)}
 
-    sft_info = stages.run("SFT", ["policy"], lambda saving: _sft(
-        *context, lambda done: report("SFT", done), saving))
-    reward_info = stages.run("reward model", ["reward"], lambda saving: _reward(
-        *context, lambda done: report("reward model", done), saving))
-    judge_info: dict[str, Any] = {"kind": kind}
-    if kind == "reward_model":
-        if not config.model.path:
-            stages.run("judge language", ["stages/judge"], lambda saving: _judge_language(
-                *context, lambda done: report("judge", done / 2), saving))
-        judge_info |= stages.run("judge", ["judge"], lambda saving: _judge(
-            *context, lambda done: report("judge", 0.5 + done / 2), saving))
-    write_json(part / "data.json", {"prompts": rows.prompts, "pairs": rows.train_pairs})
-    write_json(part / "preparation.json", {
-        "task": task, "seed": seed, "key": key, "model": folder_name(config.model.path),
-        "model_revision": revision_of(config.model), "task_version": data.version, "source": data.source,
-        "revision": data.revision,
-        "rows": {"read": data.rows.read, "used": data.rows.used, "rejected": dict(data.rows.rejected)},
-        "prompts": {split: len(prompts) for split, prompts in rows.prompts.items()}, "pairs": len(rows.train_pairs),
-        "long_prompts": rows.long, **sft_info, "judge": judge_info,
-        "special_tokens": {"bos": tokenizer.bos_token_id, "eos": encoder.eos, "pad": encoder.pad}, **reward_info,
-        "seconds": stages.spent,
-    })
-    report("evaluation of the start", 0.0)
-    evaluate_start(part, config, task, seed)
+    def train_reward_model(self, saving: Periodic) -> Figures:
+        """r₀ from π₀'s weights, adapters merged; its loss, and its accuracy on held-out pairs."""
+        config, settings, rows = self.config, self.config.reward_model, self.rows
+        model = load_scalar_model(self.folder / "policy", config.model, self.dtype, self.seed)
+        lora = settings.parameters == "lora" and config.adapter.rank > 0
+        if lora:
+            model = add_lora(model, config.adapter, config.adapter.dropout, "reward_model", self.seed)
+        reward = self.wrapped(RewardModel, model)  # in evaluation mode
+        model.train()
+        loss = train_reward(reward, rows.train_pairs, rows.scored, settings, self.micro_batch, self.seed, saving)
+        model.eval()
+        info = {"reward_loss": loss, "reward_accuracy": accuracy(reward, rows.held_out_pairs),
+                "held_out_pairs": len(rows.held_out_pairs)}
+        (model.merge_and_unload() if lora else model).save_pretrained(self.folder / "reward")
+        return info
 
+    def train_judge_language(self, saving: Periodic) -> Figures:
+        """The wider Llama that the judge of tiny models starts from; its final loss in nats per token."""
+        settings, seed = replace(self.config.sft, steps=self.config.judge.steps, epochs=0.0), ("judge", self.seed)
+        model = self.tiny_llama(seed, self.config.judge.scale)
+        loss = train_sft(self.wrapped(Policy, model), self.rows.demonstrations, settings, self.micro_batch, seed,
+                         saving)
+        model.save_pretrained(self.folder / "stages" / "judge")
+        return {"loss": loss}
 
-def evaluate_start(folder: Path, config: Config, task: str, seed: int) -> None:
-    """Evaluate π₀ on both splits and keep the result, from which every run's curve starts."""
-    from benchmark.run.evaluation import Evaluator, save_baseline
+    def train_judge(self, saving: Periodic) -> Figures:
+        """The judging reward model, on all preference data, held-out pairs included.
 
-    prepared, meter = Prepared(folder, config, task), Meter()
-    policy = prepared.policy(meter, seed)
-    reward = prepared.reward(meter, seed)
-    evaluator = Evaluator(prepared, reward.state(), seed)
-    save_baseline(folder / "baseline.json",
-                  {split: evaluator.evaluate(policy, reward, split) for split in ("validation", "test")})
+        At tiny size it is a wider Llama of its own, trained on language first; with ``model.path`` it starts from π₀.
+        """
+        config, rows, seed = self.config, self.rows, ("judge", self.seed)
+        settings = replace(config.reward_model, steps=config.judge.steps, epochs=0.0)
+        start = self.folder / "policy" if config.model.path else self.folder / "stages" / "judge"
+        model = load_scalar_model(start, config.model, torch.float32, seed)
+        judge, pairs = self.wrapped(RewardModel, model), rows.train_pairs + rows.held_out_pairs
+        loss = train_reward(judge, pairs, rows.scored, settings, self.micro_batch, seed, saving)
+        model.save_pretrained(self.folder / "judge")
+        return {"loss": loss, "accuracy_seen": accuracy(judge, rows.held_out_pairs)}
 
+    def evaluate_start(self) -> None:
+        """Evaluate π₀ on both splits and keep the result, from which every run's curve starts."""
+        prepared, meter = Prepared(self.folder, self.config, self.task), Meter()
+        policy = prepared.policy(meter, self.seed)
+        reward = prepared.reward(meter, self.seed)
+        evaluator = Evaluator(prepared, reward.state(), self.seed)
+        save_baseline(self.folder / "baseline.json",
+                      {split: evaluator.evaluate(policy, reward, split) for split in ("validation", "test")})
 
-def _sft(part: Path, encoder: Encoder, rows: Rows, config: Config, seed: object, device: torch.device,
-         report: Callable[[float], None], saving: Periodic) -> dict[str, float]:
-    """Train π₀ and save it (adapters merged); return its size and its final loss in nats per token."""
-    settings = config.sft
-    if config.model.path:
-        model = load_causal_lm(config.model.path, config.model, getattr(torch, config.model.dtype))
-    else:
-        model = tiny_llama(config.model, encoder.tokenizer, longest(config), seed)
-    lora = settings.parameters == "lora" and config.adapter.rank > 0
-    if lora:
-        model = add_lora(model, config.adapter, config.adapter.dropout, "sft", seed)
-    policy = Policy(model.to(device), encoder, Meter(), config.execution.forward_batch)
-    model.train()
-    steps = step_count(settings, len(rows.demonstrations))
-    loss = train_sft(policy, rows.demonstrations, steps, settings.batch, settings.lr, config.execution.backward_batch,
-                     seed, report, saving)
-    model.eval()
-    model = model.merge_and_unload() if lora else model
-    model.save_pretrained(part / "policy")
-    return {"sft_loss": loss, "parameters": parameter_count(model)}
+    @property
+    def dtype(self) -> torch.dtype:
+        return getattr(torch, self.config.model.dtype)
 
+    @property
+    def micro_batch(self) -> int:
+        return self.config.execution.backward_batch
 
-def longest(config: Config) -> int:
-    """Positions of a tiny model (tokens)."""
-    return config.decoding.max_prompt_tokens + config.decoding.max_new_tokens
+    def tiny_llama(self, seed: object, scale: float = 1.0) -> torch.nn.Module:
+        """As many positions as a prompt and a completion may have tokens."""
+        longest = self.config.decoding.max_prompt_tokens + self.config.decoding.max_new_tokens
+        return tiny_llama(self.config.model, self.encoder.tokenizer, longest, seed, scale)
 
-
-def _reward(part: Path, encoder: Encoder, rows: Rows, config: Config, seed: object, device: torch.device,
-            report: Callable[[float], None], saving: Periodic) -> dict[str, float]:
-    """Train r₀ from π₀'s weights and save it (adapters merged); return its loss and accuracy on held-out pairs."""
-    settings = config.reward_model
-    model = load_scalar_model(part / "policy", config.model, getattr(torch, config.model.dtype), seed)
-    lora = settings.parameters == "lora" and config.adapter.rank > 0
-    if lora:
-        model = add_lora(model, config.adapter, config.adapter.dropout, "reward_model", seed)
-    reward = RewardModel(model.to(device), encoder, Meter(), config.execution.forward_batch)
-    model.train()
-    steps = step_count(settings, len(rows.train_pairs))
-    loss = train_reward(reward, rows.train_pairs, rows.scored, steps, settings.batch, settings.lr,
-                        settings.score_weight, config.execution.backward_batch, seed, report, saving)
-    model.eval()
-    info = {"reward_loss": loss, "reward_accuracy": accuracy(reward, rows.held_out_pairs),
-            "held_out_pairs": len(rows.held_out_pairs)}
-    (model.merge_and_unload() if lora else model).save_pretrained(part / "reward")
-    return info
-
-
-def _judge_language(part: Path, encoder: Encoder, rows: Rows, config: Config, seed: object, device: torch.device,
-                    report: Callable[[float], None], saving: Periodic) -> dict[str, float]:
-    """Train the wider Llama that the judge of tiny models starts from; return its final loss in nats per token."""
-    model = tiny_llama(config.model, encoder.tokenizer, longest(config), ("judge", seed), config.judge.scale)
-    policy = Policy(model.to(device), encoder, Meter(), config.execution.forward_batch)
-    loss = train_sft(policy, rows.demonstrations, config.judge.steps, config.sft.batch, config.sft.lr,
-                     config.execution.backward_batch, ("judge", seed), report, saving)
-    model.save_pretrained(part / "stages" / "judge")
-    return {"loss": loss}
-
-
-def _judge(part: Path, encoder: Encoder, rows: Rows, config: Config, seed: object, device: torch.device,
-           report: Callable[[float], None], saving: Periodic) -> dict[str, float]:
-    """Train and save the judging reward model on all preference data, held-out pairs included.
-
-    At tiny size it is a wider Llama of its own, trained on language first; with ``model.path`` it starts from π₀.
-    """
-    start = part / "policy" if config.model.path else part / "stages" / "judge"
-    model = load_scalar_model(start, config.model, torch.float32, ("judge", seed)).to(device)
-    judge = RewardModel(model, encoder, Meter(), config.execution.forward_batch)
-    pairs = rows.train_pairs + rows.held_out_pairs
-    loss = train_reward(judge, pairs, rows.scored, config.judge.steps, config.reward_model.batch,
-                        config.reward_model.lr, config.reward_model.score_weight, config.execution.backward_batch,
-                        ("judge", seed), report, saving)
-    model.save_pretrained(part / "judge")
-    return {"loss": loss, "accuracy_seen": accuracy(judge, rows.held_out_pairs)}
+    def wrapped(self, kind: type[Wrapper], model: torch.nn.Module) -> Wrapper:
+        return kind(model.to(self.device), self.encoder, Meter(), self.config.execution.forward_batch)
 
 
 def check_model(config: Config) -> None:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
 
 from benchmark.core.errors import DataError
 from benchmark.lm.encoder import Encoder
+from benchmark.lm.training import Pair, Scored
 from benchmark.plan.resolve import Config
-
-if TYPE_CHECKING:
-    from benchmark.lm.training import Pair, Scored
+from tasks.examples import Prompt, TaskData
 
 
 @dataclass
@@ -21,11 +19,11 @@ class Rows:
     train_pairs: list[Pair]
     held_out_pairs: list[Pair]
     scored: list[Scored]
-    prompts: dict[str, list[dict[str, str]]]
+    prompts: dict[str, list[Prompt]]
     long: int
 
     @staticmethod
-    def of(data: Any, encoder: Encoder, config: Config) -> Rows:
+    def of(data: TaskData, encoder: Encoder, config: Config) -> Rows:
         """Raises DataError if a split has no prompt, or training has no pair."""
         fits: dict[str, bool] = {}
 
@@ -40,7 +38,7 @@ class Rows:
         rows = Rows(
             [(p, c) for p, c in data.demonstrations if keep(p)], pairs("train"), pairs("validation", "test"),
             [(e.prompt, e.completion, e.score) for e in data.scored.get("train", ()) if keep(e.prompt)],
-            {split: [asdict(p) for p in prompts if keep(p.text)] for split, prompts in data.prompts.items()}, 0,
+            {split: [p for p in prompts if keep(p.text)] for split, prompts in data.prompts.items()}, 0,
         )
         rows.long = sum(not ok for ok in fits.values())
         empty = [split for split, prompts in rows.prompts.items() if not prompts]

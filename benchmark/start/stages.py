@@ -23,15 +23,19 @@ class Stages:
     Args:
         folder: holds what the stages write, and until :meth:`finish` a record of each finished one.
         seconds: between two checkpoints of a training.
-        note: told what is taken up again, and what is damaged and done anew.
+        report: told as ``{"stage", "share"}`` what is being done and how much of it is, as ``{"note"}`` what is taken
+            up again, and what is damaged and done anew.
     """
 
-    def __init__(self, folder: Path, seconds: float, note: Callable[[str], None]):
-        self.folder, self.note, self._seconds = folder, note, seconds
+    def __init__(self, folder: Path, seconds: float, report: Callable[[dict[str, Any]], None]):
+        self.folder, self.report, self._seconds = folder, report, seconds
         self._records = folder / RECORDS
         self.spent = 0.0  # seconds of the stages, those of earlier attempts included
         with writing(self._records):
             self._records.mkdir(parents=True, exist_ok=True)
+
+    def note(self, text: str) -> None:
+        self.report({"note": text})
 
     def run(self, name: str, outputs: Sequence[str], work: Callable[[Periodic], Figures]) -> Figures:
         """Do a stage, unless its record and its files are whole.
@@ -51,7 +55,10 @@ class Stages:
         for output in outputs:
             shutil.rmtree(self.folder / output, ignore_errors=True)
         checkpoints = Checkpoints(self._records / f"{name}_checkpoints")
-        figures = work(Periodic(checkpoints, self._seconds, self.note))
+        saving = Periodic(checkpoints, self._seconds, self.note,
+                          lambda share: self.report({"stage": name, "share": share}))
+        saving.done(0.0)
+        figures = work(saving)
         seconds = time.monotonic() - started
         record = {"figures": figures, "seconds": seconds, "files": self._digests(outputs)}
         write_json(path, {**record, "digest": value_digest(record)})

@@ -18,10 +18,13 @@ from benchmark.core.locks import locked
 from benchmark.core.paths import without_places
 from benchmark.core.seeding import derive_seed
 from benchmark.grid.display import Display
-from benchmark.grid.executor import Preparation, RunJob, execute_jobs
-from benchmark.grid.finished import config_to_prepare, preparation_folder
+from benchmark.grid.executor import execute_jobs
+from benchmark.grid.finished import config_to_prepare
+from benchmark.grid.jobs import Preparation, RunJob
+from benchmark.grid.launchers import local
 from benchmark.lm.loading import device_of
 from benchmark.plan.run import Run
+from benchmark.run.prepared import preparation_folder
 from benchmark.run.store import RunStore
 
 TIMES = ("seconds", "ledgers")  # fields of a row that no repetition can share
@@ -187,7 +190,7 @@ def repeat(runs: list[tuple[Run, RunStore]], folder: Path, cache: Path, data: st
             places.append(Verdict(store.folder.name, FAILED, message=explain(error)[1]))
     jobs = [*preparations.values(), *(place for place in places if isinstance(place, Repetition))]
     with Display(len(jobs), "as in its configuration") as display:
-        outcome = execute_jobs(jobs, runs[0][0].config.execution.workers, display)
+        outcome = execute_jobs(jobs, local(runs[0][0].config.execution.workers), display)
     if outcome.interrupted:
         raise KeyboardInterrupt
     found = []

@@ -20,7 +20,7 @@ from baselines.objectives.dpo import DPO, pair_loss
 from baselines.objectives.online_dpo import OnlineDPO
 from baselines.objectives.rloo import RLOO, leave_one_out
 from benchmark.core.meter import Meter
-from benchmark.core.sections import Adapter, Decoding, Model
+from benchmark.core.sections import Adapter, Decoding, Model, RewardTraining
 from benchmark.lm.encoder import Encoder
 from benchmark.lm.loading import tiny_config, tiny_llama, train_tokenizer
 from benchmark.lm.policy import Policy
@@ -314,4 +314,5 @@ def test_bradley_terry(encoder, arguments):
     difference = margins(model, PAIRS)
     assert difference.min() < -0.1 and difference.max() > 0.1
     assert_same(bradley_terry(difference).mean(), expected, model, gradients)
-    assert train_reward(model, PAIRS, [], 1, len(PAIRS), 0.0, 1.0, 4, 0) == pytest.approx(expected.item(), rel=1e-6)
+    settings = RewardTraining(steps=1, batch=len(PAIRS), lr=0.0)
+    assert train_reward(model, PAIRS, [], settings, 4, 0) == pytest.approx(expected.item(), rel=1e-6)

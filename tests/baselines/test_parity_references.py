@@ -152,7 +152,7 @@ def test_the_score_sits_on_the_last_token_of_a_sampled_completion(kl_coef, prepa
         parameter.data.add_(0.05 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(index)))
     often = torch.zeros(len(prepared.encoder.tokenizer)).index_fill(0, torch.tensor(eos), 4.0)
     policy.model.get_output_embeddings().register_forward_hook(lambda module, given, logits: logits + often)
-    prompts = PromptStream([row["text"] for row in prepared.data["prompts"]["train"]], prepared.encoder, "prompts", 0)
+    prompts = PromptStream([row.text for row in prepared.data.prompts["train"]], prepared.encoder, "prompts", 0)
     sampler = Sampler(policy, reward, prompts, 1.0, "rollout", 0)
     rollout = sampler.rollout(32, 1)
     monkeypatch.setattr(sampler, "rollout", lambda sequences, k: rollout)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmark.grid.executor import Job, RunJob, jobs_for
+from benchmark.grid.jobs import Job, RunJob, jobs_for
 from benchmark.studies.tuning.search import Cell, standing_of
 
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from benchmark.cli import main, parser
+from benchmark.commands.grid import configure
 from benchmark.commands.options import names, seed_list
-from benchmark.commands.run import configure
 from benchmark.core.errors import ConfigError
 
 ROOT = Path(__file__).parents[3]

@@ -21,7 +21,7 @@ from PIL import Image, PngImagePlugin
 from benchmark.cli import main
 from benchmark.core import provenance
 from benchmark.core.errors import BenchmarkError, ConfigError
-from benchmark.grid.executor import RunJob, attempt
+from benchmark.grid.jobs import RunJob, attempt
 from benchmark.plan.run import model_digests
 from benchmark.reporting.read import reader
 from tests.benchmark.reporting.golden import make

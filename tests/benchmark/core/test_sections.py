@@ -7,6 +7,7 @@ import json
 import pytest
 import torch
 
+from baselines.registry import METHODS
 from benchmark.core import provenance
 from benchmark.core.sections import LATER, SECTIONS, with_later, without_later
 from benchmark.plan.resolve import Config, with_assignments
@@ -17,13 +18,21 @@ VERSIONS = {"task_version": "1.0", "revision": "x"}
 
 
 def test_before_they_came_their_defaults_held():
-    for section, fields in LATER.items():
+    for section, fields in ((section, LATER[section]) for section in LATER if section in SECTIONS):
         assert {name: before({}) for name, before in fields.items()} == {
             name: getattr(SECTIONS[section](), name) for name in fields}
         assert without_later({section: vars(SECTIONS[section]())}).keys() == {section}
         assert not without_later({section: vars(SECTIONS[section]())})[section].keys() & fields.keys()
     changed = {"adapter": {"kind": "norms", "only": "x", "rank": 8}, "other": 1}
     assert without_later(changed) == changed == with_later(changed)
+
+
+def test_hyperparameters_that_came_later_are_those_of_a_method():
+    defaults = {name: spec.default for method in METHODS.values() for name, spec in method.fields().items()}
+    assert {name: before({}) for name, before in LATER["method"].items()} == {
+        name: defaults[name] for name in LATER["method"]}
+    assert without_later({"method": {"samples": 1, "lr": 0.1}}) == {"method": {"lr": 0.1}}
+    assert with_later({"method": {"lr": 0.1}}) == {"method": {"lr": 0.1}}  # not every method has them
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from benchmark.grid.display import Display, duration
-from benchmark.grid.executor import Preparation, RunJob
+from benchmark.grid.jobs import Preparation, RunJob
 
 
 def display(terminal):

@@ -20,7 +20,9 @@ from baselines.objectives.dpo import DPO
 from benchmark.core import checkpoint, locks
 from benchmark.core.errors import StorageError
 from benchmark.core.files import write_json
-from benchmark.grid.executor import RunJob, execute_jobs
+from benchmark.grid.executor import execute_jobs
+from benchmark.grid.jobs import RunJob
+from benchmark.grid.launchers import local
 from benchmark.reporting import report
 from benchmark.reporting.plots import write
 from benchmark.run.judge import GoldJudge
@@ -64,7 +66,7 @@ def job(make_run, toy_folder, tmp_path):
 
 
 def carry_out(*jobs):
-    return execute_jobs(list(jobs), 0, Watcher())
+    return execute_jobs(list(jobs), local(0), Watcher())
 
 
 @pytest.fixture

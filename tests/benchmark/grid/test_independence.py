@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from benchmark.grid.executor import RunJob, execute_jobs
+from benchmark.grid.executor import execute_jobs
+from benchmark.grid.jobs import RunJob
+from benchmark.grid.launchers import local
 from benchmark.run.loop import execute
 from benchmark.run.store import RunStore
 from tests.benchmark.reporting.outcomes import of_run, without_times
@@ -42,10 +44,10 @@ def test_runs_beside_and_before_a_run_change_nothing(make_run, toy_folder, tmp_p
     found = []
     for number, workers in enumerate((0, 2)):
         jobs = [RunJob(make_run(method), toy_folder, tmp_path / str(number)) for method in methods]
-        assert not execute_jobs(jobs, workers, Silent()).failed
+        assert not execute_jobs(jobs, local(workers), Silent()).failed
         found.append({job.run.method: of_run(job.store) for job in jobs})
     assert found[0] == found[1]
     torch.rand(7), np.random.rand(7), random.random()
     alone = RunJob(make_run("mezo"), toy_folder, tmp_path / "alone")
-    assert not execute_jobs([alone], 0, Silent()).failed
+    assert not execute_jobs([alone], local(0), Silent()).failed
     assert of_run(alone.store) == found[0]["mezo"]

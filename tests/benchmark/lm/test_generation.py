@@ -29,7 +29,7 @@ def policy(prepared):
 
 @pytest.fixture
 def prompts(prepared):
-    return [prepared.encoder.prompt(row["text"]) for row in prepared.data["prompts"]["train"][:5]]
+    return [prepared.encoder.prompt(row.text) for row in prepared.data.prompts["train"][:5]]
 
 
 def padded(policy, prompts):

@@ -27,7 +27,7 @@ def reward(prepared, meter, policy):
 
 @pytest.fixture
 def prompts(prepared):
-    return [prepared.encoder.prompt(p["text"]) for p in prepared.data["prompts"]["train"][:5]]
+    return [prepared.encoder.prompt(p.text) for p in prepared.data.prompts["train"][:5]]
 
 
 def move(model, scale=0.05):

@@ -9,10 +9,19 @@ import torch
 
 from benchmark.core.errors import RunError
 from benchmark.core.meter import Meter
-from benchmark.core.sections import Loop, RewardTraining
+from benchmark.core.sections import SFT, Loop, RewardTraining
 from benchmark.lm.loading import load_causal_lm
 from benchmark.lm.policy import Policy
-from benchmark.lm.training import accuracy, bradley_terry, fit, refine_reward, step_count, train_reward, train_sft
+from benchmark.lm.training import (
+    Schedule,
+    accuracy,
+    bradley_terry,
+    fit,
+    refine_reward,
+    step_count,
+    train_reward,
+    train_sft,
+)
 
 
 @pytest.fixture
@@ -31,7 +40,7 @@ def test_bradley_terry_by_hand():
 def test_a_reward_model_learns_pairs_and_scores(reward):
     pairs = [("English: the dog", "der Hund", "dog"), ("English: the cat", "die Katze", "cat")]
     scored = [("English: the dog", "der Hund", 1.0), ("English: the dog", "dog", -1.0)]
-    train_reward(reward, pairs, scored, 60, 2, 1e-2, 1.0, 4, "x")
+    train_reward(reward, pairs, scored, RewardTraining(steps=60, batch=2, lr=1e-2), 4, "x")
     assert accuracy(reward, pairs) == 1.0
     assert accuracy(reward, [(p, b, a) for p, a, b in pairs]) == 0.0
     assert accuracy(reward, [(p, a, a) for p, a, _ in pairs]) == 0.5
@@ -40,7 +49,8 @@ def test_a_reward_model_learns_pairs_and_scores(reward):
 def test_the_score_weight_switches_the_score_loss(prepared):
     scored = [("English: the dog", "der Hund", 5.0)]
     pairs = [("English: the dog", "der Hund", "dog")]
-    losses = [train_reward(prepared.reward(Meter(), 0), pairs, scored, 1, 1, 0.0, weight, 4, "x")
+    losses = [train_reward(prepared.reward(Meter(), 0), pairs, scored,
+                           RewardTraining(steps=1, batch=1, lr=0.0, score_weight=weight), 4, "x")
               for weight in (0.0, 1.0)]
     assert losses[1] > losses[0] + 5
 
@@ -53,7 +63,7 @@ def test_refinement_follows_the_judge(reward):
 
 def test_micro_batches_do_not_change_training(prepared):
     losses = [train_sft(prepared.policy(Meter(), 0), [("English: the dog", "der Hund"), ("English: a", "ein")] * 4,
-                        4, 8, 1e-3, size, "x") for size in (8, 2)]
+                        SFT(steps=4, batch=8, lr=1e-3), size, "x") for size in (8, 2)]
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
 
@@ -61,7 +71,7 @@ def test_sft_learns_the_completion_and_its_end(prepared):
     model = load_causal_lm(prepared.folder / "policy", prepared.config.model, torch.float32)
     policy = Policy(model, prepared.encoder, Meter(), 8)
     example = ("English: the dog", "der Hund")
-    final = train_sft(policy, [example], 80, 2, 1e-2, 4, "x")
+    final = train_sft(policy, [example], SFT(steps=80, batch=2, lr=1e-2), 4, "x")
     assert final < 0.3
     sampled, _ = policy.generate([prepared.encoder.prompt(example[0])] * 4, 0.1, "y")
     assert prepared.encoder.texts(sampled) == ["der Hund"] * 4
@@ -71,7 +81,7 @@ def test_sft_learns_the_completion_and_its_end(prepared):
 def test_a_loss_that_is_not_finite_names_the_stage():
     parameter = torch.nn.Parameter(torch.ones(1))
     with pytest.raises(RunError, match="SFT: the loss is nan at step 0. Lower"):
-        fit([parameter], 3, 0.1, lambda step: iter([parameter.sum() * float("nan")]), "SFT")
+        fit([parameter], Schedule(3, 0.1), lambda step: iter([parameter.sum() * float("nan")]), "SFT")
 
 
 def test_epochs_replace_steps():

@@ -19,7 +19,7 @@ from benchmark.core import escape
 from benchmark.core.paths import without_places
 from benchmark.core.terminal import Visible, guarded
 from benchmark.grid.display import Display
-from benchmark.grid.executor import Preparation
+from benchmark.grid.jobs import Preparation
 from benchmark.reporting.read import reader
 from benchmark.reporting.tables import formats, per_task
 from benchmark.reporting.tables.sheets import Sheet

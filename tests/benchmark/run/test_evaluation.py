@@ -56,7 +56,7 @@ def test_evaluation_does_not_disturb_training(prepared, models):
     """The rollouts of a run are the same however often it is evaluated."""
     policy, reward = models
     evaluator = Evaluator(prepared, reward.state(), 0, load_baseline(prepared.folder / "baseline.json"))
-    bodies = [p["text"] for p in prepared.data["prompts"]["train"]]
+    bodies = [p.text for p in prepared.data.prompts["train"]]
 
     def rollouts(evaluations):
         sampler = Sampler(policy, reward, PromptStream(bodies, prepared.encoder, "p", 0), 1.0, "r", 0)
@@ -71,7 +71,7 @@ def test_evaluation_does_not_disturb_training(prepared, models):
 
 
 def test_no_training_prompt_is_evaluated(prepared):
-    prompts = {split: {p["text"] for p in rows} for split, rows in prepared.data["prompts"].items()}
+    prompts = {split: {p.text for p in rows} for split, rows in prepared.data.prompts.items()}
     assert not prompts["train"] & (prompts["validation"] | prompts["test"])
     assert not prompts["validation"] & prompts["test"]
 
@@ -86,7 +86,7 @@ def test_a_preparation_records_where_it_comes_from(prepared):
 
 def test_the_same_preparation_is_built_twice_alike(toy_config, toy_sources, prepared, tmp_path):
     again = prepare(tmp_path / "wmt20_mlqe__s0__again", toy_config, "wmt20_mlqe", toy_sources["wmt20_mlqe"].data, 0,
-                    lambda stage, share: None)
+                    lambda state: None)
     for name in ("policy/model.safetensors", "reward/model.safetensors", "baseline.json", "tokenizer/tokenizer.json"):
         assert (again.folder / name).read_bytes() == (prepared.folder / name).read_bytes(), name
 
@@ -104,12 +104,12 @@ def test_the_key_changes_with_what_changes_the_content(toy_config):
 def test_prompts_that_do_not_fit_are_dropped_and_counted(toy_config, toy_sources, tmp_path):
     config = with_assignments(toy_config, ["long_prompts=drop", "max_prompt_tokens=20"], [])
     data = toy_sources["wmt20_mlqe"].data
-    done = prepare(tmp_path / "wmt20_mlqe__s0__drop", config, "wmt20_mlqe", data, 0, lambda stage, share: None)
-    kept = sum(len(rows) for rows in done.data["prompts"].values())
+    done = prepare(tmp_path / "wmt20_mlqe__s0__drop", config, "wmt20_mlqe", data, 0, lambda state: None)
+    kept = sum(len(rows) for rows in done.data.prompts.values())
     assert done.info["long_prompts"] > 0 and kept < sum(len(rows) for rows in data.prompts.values())
-    assert all(done.encoder.fits(p["text"]) for rows in done.data["prompts"].values() for p in rows)
+    assert all(done.encoder.fits(p.text) for rows in done.data.prompts.values() for p in rows)
     with pytest.raises(DataError, match=r"max_prompt_tokens = 5.*raise the limit"):
         prepare(tmp_path / "wmt20_mlqe__s0__none", with_assignments(config, ["max_prompt_tokens=5"], []), "wmt20_mlqe",
-                data, 0, lambda stage, share: None)
+                data, 0, lambda state: None)
     assert [p.name for p in tmp_path.iterdir()] == ["wmt20_mlqe__s0__drop"]
     assert json.loads((done.folder / "data.json").read_text())["pairs"]

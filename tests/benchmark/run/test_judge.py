@@ -80,7 +80,7 @@ def test_the_paper_profile_runs_end_to_end_on_a_stand_in(task, stand_in, tmp_pat
         "max_new_tokens=6", "sequences_per_update=8", "rank=4"], [])
     source = read_tasks(config, [task])[task]
     folder = tmp_path / "cache" / f"{task}__s0__paper"
-    prepare(folder, config, task, source.data, 0, lambda stage, share: None)
+    prepare(folder, config, task, source.data, 0, lambda state: None)
     for method in ("rloo", "zopro"):
         prepared, store = Prepared(folder, config, task), RunStore(tmp_path / method)
         summary = execute(Run(task, method, 0, config, source.versions()), prepared, store, lambda state: None)
@@ -96,7 +96,7 @@ def test_a_larger_reward_model_judges_where_there_is_no_gold(toy_config, toy_sou
 
     config = with_assignments(toy_config, ["judge.kind=reward_model", "judge.steps=4"], [])
     data = replace(toy_sources["wmt20_mlqe"].data, gold=None)
-    prepared = prepare(tmp_path / "wmt20_mlqe__s0__judge", config, "wmt20_mlqe", data, 0, lambda stage, share: None)
+    prepared = prepare(tmp_path / "wmt20_mlqe__s0__judge", config, "wmt20_mlqe", data, 0, lambda state: None)
     assert prepared.info["judge"]["kind"] == "reward_model"
     wins = prepared.judge().prefer(["English: the dog"] * 2, ["der Hund", "der"], ["der Hund", "die Hund"])
     assert wins[0] == 0.5 and wins[1] in (0.0, 1.0)

@@ -9,27 +9,18 @@ import signal
 import struct
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
 from benchmark.core.locks import holder
-from benchmark.grid.executor import Preparation, RunJob, _child, _drain, _Running, execute_jobs
+from benchmark.grid.executor import execute_jobs
+from benchmark.grid.jobs import Preparation, RunJob
+from benchmark.grid.launchers import Child, local
 from benchmark.run.loop import execute
 from benchmark.run.store import RunStore
 from tests import soak
 from tests.benchmark.reporting.outcomes import of_preparation, of_run
-
-CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["benchmark.run.loop", "benchmark.start.build", "peft"])
-
-
-def start(job):
-    """The job in a process of its own, as the executor starts it."""
-    here, there = CONTEXT.Pipe(duplex=False)
-    process = CONTEXT.Process(target=_child, args=(job, there), daemon=True)
-    process.start()
-    there.close()
-    return process, here
 
 
 def killed_until_done(job, done, begun, draws, kills, least, most):
@@ -39,7 +30,8 @@ def killed_until_done(job, done, begun, draws, kills, least, most):
     """
     count = 0
     while not done():
-        process, pipe = start(job)
+        handle = local(1).start(job)
+        process = handle.process
         if count < kills:
             end = time.monotonic() + draws.uniform(least, most)
             while process.is_alive() and not (begun() if count == 0 else time.monotonic() > end):
@@ -49,7 +41,7 @@ def killed_until_done(job, done, begun, draws, kills, least, most):
                 count += 1
         process.join(120)
         assert process.exitcode in (0, -signal.SIGKILL)
-        pipe.close()
+        handle.pipe.close()
     return count
 
 
@@ -97,13 +89,12 @@ def test_a_job_that_was_killed_in_the_middle_of_a_message_does_not_stop_the_comm
     here, there = multiprocessing.Pipe(duplex=False)
     os.write(there.fileno(), struct.pack("!i", 100) + b"the beginning")
     there.close()
-    item = _Running(None, None, here)
-    _drain(item, Silent())
-    assert here.closed and item.outcome is None
+    handle = Child(None, SimpleNamespace(is_alive=lambda: True), here)
+    assert handle.poll(Silent().progress) is None and here.closed
 
 
 def _command(job):
-    execute_jobs([job], 1, Silent())
+    execute_jobs([job], local(1), Silent())
 
 
 def test_a_killed_command_leaves_no_job_behind(toy_config, tmp_path):

@@ -11,11 +11,10 @@ import pytest
 
 from benchmark.core import provenance
 from benchmark.core.sections import SECTIONS
-from benchmark.grid.executor import Preparation, RunJob, jobs_for
-from benchmark.plan.run import cache_folder
+from benchmark.grid.jobs import Preparation, RunJob, jobs_for
 from benchmark.run import prepared as prepared_module
 from benchmark.run.loop import execute
-from benchmark.run.prepared import COMPUTED_WITH, Prepared, preparation_key
+from benchmark.run.prepared import COMPUTED_WITH, Prepared, preparation_folder, preparation_key
 from benchmark.run.store import RunStore
 from tests.conftest import TASK
 
@@ -85,7 +84,7 @@ def rows(store):
 def test_a_preparation_copied_elsewhere_is_used_as_it_is_and_gives_the_same_run(toy_folder, make_run, tmp_path):
     run = make_run("rloo", "budget.limit=2")
     cache = tmp_path / "another machine" / "cache"
-    moved = cache_folder(cache, run.task, run.seed, key(run.config, versions=run.versions))
+    moved = preparation_folder(run, cache)
     shutil.copytree(toy_folder, moved)
     (job,) = jobs_for([run], tmp_path / "out", cache)
     assert isinstance(job, RunJob) and job.preparation == moved
@@ -100,6 +99,6 @@ def test_a_preparation_copied_elsewhere_is_used_as_it_is_and_gives_the_same_run(
 
 def test_another_key_is_another_preparation(toy_folder, make_run, tmp_path):
     run = make_run("rloo", "sft.steps=11")
-    shutil.copytree(toy_folder, cache_folder(tmp_path, run.task, run.seed, key(make_run("rloo").config)))
+    shutil.copytree(toy_folder, preparation_folder(make_run("rloo"), tmp_path))
     first, second = jobs_for([run], tmp_path / "out", tmp_path)
     assert isinstance(first, Preparation) and second.preparation == first.folder

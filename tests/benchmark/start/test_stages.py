@@ -14,8 +14,8 @@ import torch
 from benchmark.core import files
 from benchmark.core.checkpoint import Checkpoints, Periodic
 from benchmark.core.errors import BenchmarkError, DataError, StorageError
-from benchmark.grid.executor import Preparation
-from benchmark.lm.training import fit
+from benchmark.grid.jobs import Preparation
+from benchmark.lm.training import Schedule, fit
 from benchmark.plan.resolve import with_assignments
 from benchmark.run.prepared import Prepared, preparation_key
 from benchmark.start.build import prepare
@@ -38,19 +38,20 @@ def config(toy_config):
 
 def build(config, toy_sources, folder, stop=None, notes=None):
     """Prepare; ``stop`` = (stage, share) at which it is interrupted."""
-    def report(stage, share):
-        if stop and stage == stop[0] and share >= stop[1]:
+    def report(state):
+        if "note" in state and notes is not None:
+            notes.append(state["note"])
+        if stop and state.get("stage") == stop[0] and state["share"] >= stop[1]:
             raise Stopped
 
-    return prepare(folder, config, TASK, toy_sources[TASK].data, 0, report,
-                   (lambda text: None) if notes is None else notes.append)
+    return prepare(folder, config, TASK, toy_sources[TASK].data, 0, report)
 
 
 def test_an_interrupted_preparation_ends_with_the_same_files(config, toy_sources, tmp_path):
     whole = build(config, toy_sources, tmp_path / "whole").folder
     folder, notes = tmp_path / "stopped", []
-    for stop in (("tokenizer", 0), ("SFT", 0.5), ("SFT", 1), ("reward model", 0.5), ("judge", 0.3), ("judge", 0.7),
-                 ("evaluation of the start", 0)):
+    for stop in (("tokenizer", 0), ("SFT", 0.5), ("SFT", 1), ("reward model", 0.5), ("judge language", 0.6),
+                 ("judge", 0.4), ("evaluation of the start", 0)):
         with pytest.raises(Stopped):
             build(config, toy_sources, folder, stop, notes)
         assert not folder.exists()
@@ -97,7 +98,7 @@ def test_rows_that_changed_since_the_command_began_are_not_prepared(toy_config, 
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("full_at", [("SFT", 0.5), ("judge", 0.7)])
+@pytest.mark.parametrize("full_at", [("SFT", 0.5), ("judge", 0.4)])
 def test_a_full_disk_costs_a_preparation_one_interval(full_at, config, toy_sources, tmp_path, monkeypatch):
     """Whatever is written from then on fails; finished stages and checkpoints stay, and the files come out the same."""
     def full(number):
@@ -105,8 +106,8 @@ def test_a_full_disk_costs_a_preparation_one_interval(full_at, config, toy_sourc
 
     whole, folder, notes = build(config, toy_sources, tmp_path / "whole").folder, tmp_path / "full", []
     with monkeypatch.context() as patch:
-        def report(stage, share):
-            if stage == full_at[0] and share >= full_at[1]:
+        def report(state):
+            if state.get("stage") == full_at[0] and state["share"] >= full_at[1]:
                 patch.setattr(files.os, "fsync", full)
 
         with pytest.raises(StorageError, match="No space left on device.*Free some space"):
@@ -128,8 +129,8 @@ def test_of_two_commands_one_prepares_and_the_other_waits(config, toy_sources, t
     """The second one finds what the first has built, and builds nothing."""
     folder, stages, first = tmp_path / "prepared", [], threading.Event()
 
-    def report(stage, share):
-        stages.append(stage)
+    def report(state):
+        stages.append(state.get("stage"))
         first.set()
 
     def other():
@@ -165,7 +166,7 @@ def test_a_training_goes_on_to_the_same_bits(stop, tmp_path):
             yield (torch.nn.functional.dropout(weight, 0.5) * rows[step % 6]).sum().square()
 
         saving = Periodic(Checkpoints(folder), 0)
-        return fit([weight], 8, 0.1, losses, "test", seed="x", saving=saving), weight.detach()
+        return fit([weight], Schedule(8, 0.1), losses, "test", "x", saving), weight.detach()
 
     loss, weight = train(tmp_path / "whole")
     with pytest.raises(Stopped):
@@ -179,13 +180,23 @@ def test_dropout_has_a_stream_of_its_own(tmp_path):
     """Draws of others before it do not change a training, and it does not change theirs."""
     def train():
         weight = torch.nn.Parameter(torch.ones(12))
-        fit([weight], 3, 0.1, lambda step: iter([torch.nn.functional.dropout(weight, 0.5).sum()]), "test", seed="x")
+        fit([weight], Schedule(3, 0.1), lambda step: iter([torch.nn.functional.dropout(weight, 0.5).sum()]), "test",
+            "x")
         return weight.detach()
 
     first = train()
     torch.rand(5)
     before = torch.get_rng_state()
     assert torch.equal(train(), first) and torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize(("lora", "full", "figure"), [("sft", "reward_model", "sft_loss"),
+                                                      ("reward_model", "sft", "reward_loss")])
+def test_dropout_acts_where_an_adapter_is_trained(lora, full, figure, toy_config, toy_sources, tmp_path):
+    losses = [build(with_assignments(toy_config, [f"{lora}.parameters=lora", f"{full}.parameters=full",
+                                                  f"adapter.dropout={dropout}"], []),
+                    toy_sources, tmp_path / str(dropout)).info[figure] for dropout in (0.0, 0.2)]
+    assert losses[0] != losses[1]
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):

@@ -12,10 +12,9 @@ import torch
 from benchmark.cli import main
 from benchmark.commands.run import run_grid
 from benchmark.core.errors import BenchmarkError, ConfigError
-from benchmark.grid.finished import finished_runs, preparation_folder
-from benchmark.plan.run import cache_folder
+from benchmark.grid.finished import finished_runs
 from benchmark.run.loop import execute
-from benchmark.run.prepared import preparation_key
+from benchmark.run.prepared import preparation_folder
 from benchmark.run.store import RunStore
 from benchmark.studies.verify import SAME_PLATFORM, compare, compare_rows, sample, verify
 
@@ -55,8 +54,7 @@ def results(toy_config, toy_sources, toy_folder, tmp_path_factory):
     config = replace(toy_config, evaluation=replace(toy_config.evaluation, points=1))
     out, cache = tmp_path_factory.mktemp("out"), tmp_path_factory.mktemp("cache")
     for run in make_runs(config, toy_sources, ["dpo", "zopro"], [0]):
-        key = preparation_key(run.config, run.task, run.seed, run.versions)
-        folder = cache_folder(cache, run.task, run.seed, key)
+        folder = preparation_folder(run, cache)
         if not folder.exists():
             shutil.copytree(toy_folder, folder)
         execute(run, Prepared(folder, run.config, run.task), RunStore(out / run.name), lambda state: None)

@@ -14,7 +14,7 @@ import pytest
 from baselines.registry import get_method
 from benchmark.cli import main
 from benchmark.core.errors import BenchmarkError, ConfigError
-from benchmark.grid.executor import Preparation
+from benchmark.grid.jobs import Preparation
 from benchmark.plan.resolve import Config, load_profile, with_assignments, with_tasks
 from benchmark.plan.sources import TaskSource
 from benchmark.studies.tuning.execution import TrialJob, jobs

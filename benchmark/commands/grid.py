@@ -1,0 +1,110 @@
+"""What ``run`` and ``tune`` share: their options, and how a grid is read, carried out and ended."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmark.commands.options import EXIT_FAILED, EXIT_INTERRUPTED, names
+from benchmark.core.sections import Budget
+from benchmark.plan.resolve import Config, load_profile, with_assignments, with_user_values
+from tasks import TASKS
+
+if TYPE_CHECKING:
+    from benchmark.grid.executor import GridOutcome
+    from benchmark.grid.jobs import Job
+    from benchmark.plan.sources import TaskSource
+
+
+def add_grid_options(parser: argparse.ArgumentParser, *, method: str, seeds: str, out: str, settings: str,
+                     dry_run: str) -> None:
+    """What a command that executes runs is asked for; the arguments are help for options that mean different things."""
+    add = parser.add_argument
+    add("--all", action="store_true", help="every main method on every task (narrowed by the options below)")
+    add("--task", action="append", metavar="NAME", help="a task; repeat, or separate by commas")
+    add("--method", action="append", metavar="NAME", help=method)
+    add("--seed", "--seeds", action="append", metavar="N", dest="seeds", help=seeds)
+    add("--profile", default="tiny", metavar="NAME", help="smoke, tiny (default), paper, or a TOML file")
+    add("--data", metavar="FOLDER|hub", help="folder with the published raw files, or hub (default: the bundled "
+        "generators)")
+    add("--budget", metavar="KIND=N", help="forward_tokens, seconds, completions or updates of every run")
+    add("--model", metavar="NAME", help="folder or hub name of a causal language model")
+    add("--device", metavar="NAME", help="auto, cpu, cuda or cuda:N")
+    add("--workers", type=int, metavar="N", help="runs at the same time; 0 = in this process")
+    add("--out", type=Path, metavar="DIR", help=out)
+    add("--cache", type=Path, default=Path("results/cache"), metavar="DIR",
+        help="folder of shared preparations (default results/cache)")
+    add("--set", action="append", default=[], metavar="KEY=VALUE", dest="assignments", help=settings)
+    add("--dry-run", action="store_true", help=dry_run)
+
+
+def configure(options: argparse.Namespace, methods: list[str]) -> Config:
+    """The configuration that the options of :func:`add_grid_options` ask for.
+
+    Args:
+        methods: that a bare hyperparameter in ``--set`` is meant for.
+    """
+    config = load_profile(options.profile)
+    if options.data == "hub":
+        config = with_user_values(config, "data", {"source": "hub"}, "--data")
+    elif options.data is not None:
+        config = with_user_values(config, "data", {"source": "local", "folder": options.data}, "--data")
+    if options.budget is not None:
+        config = with_user_values(config, "budget", vars(Budget.parse(options.budget)), "--budget")
+    if options.model is not None:
+        config = with_user_values(config, "model", {"path": options.model}, "--model")
+    execution = {key: value for key in ("device", "workers") if (value := getattr(options, key)) is not None}
+    config = with_user_values(config, "execution", execution, "--device/--workers")
+    return with_assignments(config, options.assignments, methods)
+
+
+def read_grid(options: argparse.Namespace, methods: list[str]) -> tuple[Config, dict[str, TaskSource]]:
+    """The configuration, on a device of this machine, and the rows of the tasks; what became of these is printed.
+
+    Raises:
+        BenchmarkError: no such device, a model that cannot be found, wrong rows.
+    """
+    from benchmark.lm.loading import device_of
+    from benchmark.plan.sources import read_tasks
+    from benchmark.start.build import check_model
+
+    config = configure(options, methods)
+    config = replace(config, execution=replace(config.execution, device=str(device_of(config.execution))))
+    check_model(config)
+    sources = read_tasks(config, names(options.task, list(TASKS), "task"))
+    for task, source in sources.items():
+        print(f"{task} ({source.data.source}, {source.data.revision}): {'; '.join(source.data.rows.lines())}")
+    return config, sources
+
+
+def carry_out(jobs: list[Job], config: Config, kept: int, total: int, split: str = "test") -> GridOutcome:
+    """Execute ``jobs`` before the user's eyes.
+
+    Args:
+        kept: runs of the ``total`` that are finished already.
+        split: whose reward is shown.
+    """
+    from benchmark.grid.display import Display
+    from benchmark.grid.executor import execute_jobs
+    from benchmark.grid.launchers import local
+
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"  # several processes share the cores already
+    if kept:
+        print(f"{kept} of {total} runs are finished already and are kept")
+    budget = f"{config.budget.limit:,.0f} {config.budget.kind.replace('_', ' ')}"
+    with Display(len(jobs), budget, split=split) as display:
+        return execute_jobs(jobs, local(config.execution.workers), display)
+
+
+def exit_code(failed: dict[str, str], interrupted: str) -> int:
+    """Name on standard error what failed and why, and what stays of an ``interrupted`` grid; empty: it was not."""
+    for name, reason in failed.items():
+        print(f"FAILED {name}: {reason}", file=sys.stderr)
+    if interrupted:
+        print(f"interrupted: {interrupted} the same command goes on with the rest", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    return EXIT_FAILED if failed else 0
