@@ -77,6 +77,14 @@ def option(default: Any, help: str, choices: tuple = (), minimum: float | None =
     return field(default=default, metadata={"help": help, "choices": choices, "minimum": minimum, "source": source})
 
 
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested objects as one: ``{"loop": {"iterations": 4}}`` → ``{"loop.iterations": 4}``."""
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        found |= flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
+    return found
+
+
 def entry(help: str, unit: str = "", keys: Mapping[str, tuple[str, str]] | None = None, spread: bool = False,
           **default: Any) -> Any:
     """A field of a record with its help line.

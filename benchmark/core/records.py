@@ -1,18 +1,19 @@
 """What stands in a run directory: a frozen dataclass a file, a help line and a unit a field.
 
-A field of type X is in every file and never null. One of type X | None may be null, or missing from the files of older
-versions; where None is its default it is left out by runs that have nothing to say there. Objects and lists that are
-missing count as empty. Key order is that of the fields.
+A field of type X is in every file and never null. One of type X | None may be null, or missing from files of older
+versions; where None is its default, runs that have nothing to say there leave it out. An object or a list that is
+missing counts as empty. Keys stand in the order of the fields.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass
-from typing import Any
+from typing import Any, Self
 
-from benchmark.core.fields import entry
+from benchmark.core.fields import entry, fields_of
 from benchmark.core.meter import LEDGERS
-from benchmark.core.sections import Budget
+from benchmark.core.sections import SECTIONS, Budget
 
 # Known keys of open sets → unit, help. Tasks and methods from elsewhere may bring more.
 METRICS = {
@@ -23,43 +24,42 @@ METRICS = {
     "kl": ("nats per completion", "KL divergence to π₀"),
     "length": ("tokens", "mean length of a completion"),
     "ended": ("0–1", "share of completions that end with EOS"),
-    "rougeL": ("0–1", "ROUGE-L F-measure against the references, of tasks that ask for it"),
-    "chrf": ("0–100", "chrF against the references, of tasks that ask for it"),
-    "bleu": ("0–100", "BLEU against the references, of tasks that ask for it"),
+    "rougeL": ("0–1", "ROUGE-L F-measure against the references; tasks that ask for it"),
+    "chrf": ("0–100", "chrF against the references; tasks that ask for it"),
+    "bleu": ("0–100", "BLEU against the references; tasks that ask for it"),
 }
 FIGURES = {
     "reward": ("score", "mean reward of the completions learned from; objectives that sample"),
-    "kl": ("nats per completion", "mean KL estimate of the completions to π₀; objectives with a KL penalty"),
+    "kl": ("nats per completion", "mean KL estimate of these completions; objectives with a KL penalty"),
     "margin": ("score", "mean difference of the rewards of a pair; online DPO"),
     "value_error": ("score²", "mean squared error of the critic's values; PPO"),
-    "loss": ("loss", "loss of the batch, a zeroth-order update's the mean of its readings; every update"),
+    "loss": ("loss", "loss of the batch; of a zeroth-order update the mean of its readings"),
     "gradient_norm": ("loss/‖θ‖", "norm of the gradient before clipping; backpropagation"),
-    "difference": ("loss", "L₊ − L₋; of more readings than two the root mean square of all such differences; this and "
-                           "all below but lr: zeroth-order updates"),
-    "slope": ("loss", "weight of z in the estimate; the norm of all weights where several z are drawn"),
-    "z_norm": ("‖θ‖", "norm of the (first) perturbation z"),
-    "step_norm": ("‖θ‖", "norm of the step"),
-    "relative_perturbation": ("ratio", "‖εz‖/‖θ‖"),
-    "changed_share": ("0–1", "share of the trained entries that adding εz changes"),
-    "step_cosine": ("−1–1", "cosine of step and z; 0 where one of them is zero"),
+    "difference": ("loss", "L₊ − L₋; of more readings the root mean square of their differences; zeroth-order"),
+    "slope": ("loss/ε", "weight of z in the estimate; norm of all weights where several z are drawn; zeroth-order"),
+    "z_norm": ("‖θ‖", "norm of the (first) perturbation z; zeroth-order"),
+    "step_norm": ("‖θ‖", "norm of the step; zeroth-order"),
+    "relative_perturbation": ("ratio", "‖εz‖/‖θ‖; zeroth-order"),
+    "changed_share": ("0–1", "share of the trained entries that adding εz changes; zeroth-order"),
+    "step_cosine": ("−1–1", "cosine of step and z, 0 where one of them is zero; zeroth-order"),
     "weight": ("0–1", "weight a of the previous update in z; ZOPrO"),
-    "lr": ("‖θ‖ per unit of estimate", "learning rate; every update"),
-    "noise_floor": ("loss", "how large the difference becomes by noise alone in 95 % of cases"),
+    "lr": ("", "learning rate"),
+    "noise_floor": ("loss", "how large the difference becomes by noise alone in 95 % of cases; zeroth-order"),
 }
 PEAKS = {
-    "loaded": ("MiB", "before the first update (not the peak but the amount)"),
+    "loaded": ("MiB", "memory before the first update (not a peak)"),
     "warm_start": ("MiB", "peak of the first-order warm start; methods that have one"),
     "optimisation": ("MiB", "peak of all other rollouts and updates"),
 }
-LEDGER_SECONDS = {name: ("s", help) for name, help in LEDGERS.items()}
-LEDGER_TOKENS = {name: ("tokens", help) for name, help in LEDGERS.items()}
+SECONDS, TOKENS = ({name: (unit, help) for name, help in LEDGERS.items()} for unit in ("s", "tokens"))
+SETTINGS = {name: ("", ", ".join(fields_of(cls)).replace("folder, ", "")) for name, cls in SECTIONS.items()}
 Section = dict[str, bool | int | float | str | None]
 Metrics = dict[str, Any]  # what is no finite number counts as missing wherever one is read
 
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """Part of a file."""
+    """A file, a line of a log, or a part of one."""
 
     def as_row(self) -> dict[str, Any]:
         """The JSON object that is written."""
@@ -73,11 +73,14 @@ class Record:
                                   dict(vars(value)) if is_dataclass(value) else value)
         return row
 
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Self:
+        """The record of what ``values`` holds under the names of its fields."""
+        return cls(**{spec.name: values[spec.name] for spec in fields(cls)})
+
 
 @dataclass(frozen=True, kw_only=True)
 class Identity(Record):
-    """Which run it is."""
-
     task: str = entry("task")
     method: str = entry("method")
     seed: int = entry("seed of everything random")
@@ -96,8 +99,8 @@ class Configuration(Record):
     """config.json: which run it is, and every setting."""
 
     run: Identity = entry("which run it is")
-    config: dict[str, str | Section] = entry("every setting by section, whether or not it was given, the profile's "
-                                             "name under profile, the method's hyperparameters under method")
+    config: dict[str, str | Section] = entry("name of the profile, hyperparameters under method, settings by section",
+                                             keys=SETTINGS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +119,7 @@ class Hardware(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class Machine(Record):
-    """By which code and on which machine something was measured."""
+    """By which code and where something was measured."""
 
     commit: str | None = entry("commit of the checkout; null outside of one")
     dirty: bool | None = entry("whether tracked files differed from the commit")
@@ -134,19 +137,17 @@ class Machine(Record):
 @dataclass(frozen=True, kw_only=True)
 class DataUsed(Record):
     source: str | None = entry("bundled, local or hub")
-    revision: str | None = entry("hash of the rows, or the hub's revision")
-    rows: dict[str, Any] = entry("rows of the source", keys={
-        "read": ("", "rows that were read"), "used": ("", "rows that were used"),
-        "rejected": ("", "reason → rows that were left out for it")})
+    revision: str | None = entry("revision of the hub's rows, a hash of any others")
+    rows: dict[str, Any] = entry("rows read and used, and reason → number of those that were rejected")
     prompts: dict[str, int | None] = entry("split → distinct prompts")
     pairs: int | None = entry("training pairs")
-    long_prompts: int | None = entry("prompts longer than decoding.max_prompt_tokens")
+    long_prompts: int | None = entry("prompts longer than decoding.max_prompt_tokens, cut or left out")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelUsed(Record):
     path: str | None = entry("hub name or folder's name; empty for a tiny Llama made from the configuration")
-    revision: str | None = entry("revision on the hub, or of the folder")
+    revision: str | None = entry("revision on the hub; null for a folder's model and one made here")
     parameters: int | None = entry("parameters of the policy, whether trained or not")
     special_tokens: dict[str, int | None] = entry("ids of bos, eos and pad")
 
@@ -154,18 +155,15 @@ class ModelUsed(Record):
 @dataclass(frozen=True, kw_only=True)
 class JudgeUsed(Record):
     kind: str = entry("gold, reward_model or llm")
-    loss: float | None = entry("final training loss of a judging reward model", "loss", default=None)
-    accuracy_seen: float | None = entry("share of held-out pairs, which it has seen, that it ranks as labelled", "0–1",
-                                        default=None)
+    loss: float | None = entry("of a judging reward model: loss at the end of its training", "loss", default=None)
+    accuracy_seen: float | None = entry("share of pairs, seen in training, that it ranks right", "0–1", default=None)
 
 
 @dataclass(frozen=True, kw_only=True)
 class SharedStart(Record):
-    """The preparation that all methods of a task and seed share."""
-
     key: str | None = entry("the preparation's key in the cache")
-    sft_loss: float | None = entry("final loss of supervised fine-tuning", "nats per token")
-    reward_loss: float | None = entry("final training loss of r₀", "loss")
+    sft_loss: float | None = entry("loss at the end of supervised fine-tuning", "nats per token")
+    reward_loss: float | None = entry("loss at the end of the training of r₀", "loss")
     reward_accuracy: float = entry("share of held-out pairs that r₀ ranks as labelled", "0–1")
     held_out_pairs: int = entry("number of these pairs")
     judge: JudgeUsed = entry("who judges")
@@ -183,8 +181,6 @@ class Environment(Machine):
 
 @dataclass(frozen=True, kw_only=True)
 class Spent(Record):
-    """What the method itself has spent (rollouts and updates), in every kind of budget."""
-
     forward_tokens: float | None = entry("policy-forward equivalents, padding excluded", "tokens")
     seconds: float | None = entry("time", "s")
     completions: int | None = entry("completions scored by the reward model")
@@ -199,8 +195,8 @@ class CurveRow(Record):
     fraction: float = entry("share of the budget at which the evaluation was due", "0–1")
     update: int = entry("updates made by then")
     iteration: int = entry("iteration, from 0")
-    spent: Spent = entry("spent by then")
-    ledgers: dict[str, float] = entry("ledger → time by then; they add up to the wall time", keys=LEDGER_SECONDS)
+    spent: Spent = entry("what the method itself has spent by then: rollouts and updates")
+    ledgers: dict[str, float] = entry("ledger → time by then; they add up to the wall time", keys=SECONDS)
     metrics: Metrics = entry("metric → its value on this split", keys=METRICS)
 
 
@@ -227,21 +223,13 @@ class Sample(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Overshoot(Record):
-    kind: str | None = entry("kind of the budget")
-    amount: float | None = entry("how far the last update went beyond the budget", "of that kind")
-
-
-@dataclass(frozen=True, kw_only=True)
 class HealthFigures(Record):
-    """Over the zeroth-order updates of a run; medians are of absolute values."""
-
     updates: int | None = entry("zeroth-order updates")
     below_noise: float | None = entry("share of them whose difference is below the noise floor", "0–1")
-    median_signal_to_noise: float | None = entry("median of |difference| / noise floor", "ratio")
+    median_signal_to_noise: float | None = entry("median size of the difference over the noise floor", "ratio")
     median_relative_perturbation: float | None = entry("median of ‖εz‖/‖θ‖", "ratio")
     median_changed_share: float | None = entry("median share of entries that εz changes", "0–1")
-    median_step_cosine: float | None = entry("median |cosine of step and z|", "0–1")
+    median_step_cosine: float | None = entry("median size of the cosine of step and z", "0–1")
     median_step_norm: float | None = entry("median norm of a step", "‖θ‖")
     median_z_norm: float | None = entry("median norm of z", "‖θ‖")
 
@@ -262,19 +250,18 @@ class Summary(Record):
     final: dict[str, Metrics] | None = entry("split → metrics at the end of the budget; null for a diverged run")
     reward_increase: float | None = entry("final minus initial test reward; null for a diverged run", "r₀ score")
     spent: Spent = entry("spent in all")
-    overshoot: Overshoot = entry("beyond the budget")
+    overshoot: dict[str, Any] = entry("kind of the budget, and by what amount the last update went beyond it")
     wall_seconds: float | None = entry("time of the run, evaluation and interrupted attempts included", "s")
-    ledgers: dict[str, float] = entry("ledger → time", keys=LEDGER_SECONDS)
-    ledger_tokens: dict[str, float] = entry("ledger → forward tokens", keys=LEDGER_TOKENS)
-    peak_memory_mib: dict[str, float] = entry("phase → memory: allocated by tensors with CUDA, else the resident set of "
-                                              "the process", keys=PEAKS)
-    health: HealthFigures | None = entry("numerical health of its zeroth-order updates; null if it made none")
+    ledgers: dict[str, float] = entry("ledger → time", keys=SECONDS)
+    ledger_tokens: dict[str, float] = entry("ledger → forward tokens", keys=TOKENS)
+    peak_memory_mib: dict[str, float] = entry("tensors on the device with CUDA, else the resident set", keys=PEAKS)
+    health: HealthFigures | None = entry("of zeroth-order updates, medians of absolute values; null if it made none")
     trained_parameters: int | None = entry("number d of trained parameters of the policy")
     warnings: tuple[str, ...] = entry("what a reader of the result must know")
     resumed: Resumed = entry("interruptions")
-    adapters: dict[str, str] = entry("file below adapters/ → its sha256, whether or not it is kept")
-    files: dict[str, str] = entry("other file → its sha256")
-    digest: str | None = entry("sha256 of this file's other fields, as JSON with sorted keys")
+    adapters: dict[str, str] | None = entry("file below adapters/ → its sha256, kept or not", default=None)
+    files: dict[str, str] | None = entry("other file → its sha256", default=None)
+    digest: str | None = entry("sha256 of this file's other fields, as JSON with sorted keys", default=None)
 
 
 @dataclass(frozen=True, kw_only=True)

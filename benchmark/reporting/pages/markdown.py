@@ -13,7 +13,7 @@ from benchmark.reporting.tables.per_task import Table
 from benchmark.reporting.tables.sheets import Sheet
 
 SAMPLE_PROMPTS = 3
-SAMPLE_CHARACTERS = 600
+SAMPLE_CHARACTERS, LINE_CHARACTERS = 600, 400
 # Figures by the beginning of their file name, in the order of the page.
 OF_ALL = {
     "overview": "Overview of all tasks",
@@ -131,17 +131,9 @@ def _line(who: str, text: str | None, reward: float | None, bold: bool = False) 
 
 
 def _missing(results: Results) -> list[str]:
-    missing = results.missing()
-    lines = ["## What is missing", ""]
-    if not missing and not results.ignored:
-        return [*lines, "Nothing: every method of this folder has every seed on every task.", ""]
-    lines += [f"- {escape.markdown(cell)}: no finished run" for cell in missing]
-    for run in results.ignored:
-        message = f": {escape.markdown(run.message, 300)}" if run.message else ""
-        lines.append(f"- ignored {escape.markdown(run.name)} ({run.reason}){message}")
-    diverged = [r.name for r in results.runs if r.diverged]
-    lines += [f"- diverged {escape.markdown(name)}: its outcome is the word, not a number" for name in diverged]
-    return [*lines, ""]
+    if not results.missing() and not results.ignored:
+        return ["## What is missing", "", "Nothing: every method of this folder has every seed on every task.", ""]
+    return ["## What is missing", "", *(f"- {escape.markdown(line, LINE_CHARACTERS)}" for line in results.gaps()), ""]
 
 
 def _provenance(results: Results) -> list[str]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
 
+from benchmark.core.fields import flat
 from benchmark.reporting.plots import style
 from benchmark.reporting.read.reader import Results
 from benchmark.reporting.read.runs import FinishedRun
@@ -85,19 +86,9 @@ def _tasks(a: Results, b: Results) -> Iterator[Difference]:
         yield Difference(what, named, first, second, loud)
 
 
-def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in config.items():
-        if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[prefix + key] = value
-    return flat
-
-
 def _settings(one: Sequence[FinishedRun], two: Sequence[FinishedRun]) -> Iterator[tuple[str, str, str, bool]]:
     """Fields of the configuration, the budget's aside; loud only where both versions of the code know the field."""
-    sides = [[_flat(run.settings) for run in runs] for runs in (one, two)]
+    sides = [[flat(run.settings) for run in runs] for runs in (one, two)]
     names = sorted({name for side in sides for config in side for name in config})
     for name in names:
         section = name.split(".")[0]

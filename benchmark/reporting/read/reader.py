@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import json
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from benchmark.core.errors import BenchmarkError
+from benchmark.core.errors import AGAIN, BenchmarkError
+from benchmark.core.fields import flat
 from benchmark.core.paths import check_plain, within
-from benchmark.core.records import Configuration, CurveRow, Environment, Failure, Sample, SharedStart, Summary
+from benchmark.core.records import Configuration, CurveRow, Environment, Sample, SharedStart, Summary
 from benchmark.reporting.plots import style
 from benchmark.reporting.read import schema
 from benchmark.reporting.read.runs import NAME, FinishedRun, Ignored, number
@@ -25,7 +26,6 @@ REASONS = ("unfinished", "failed", "not selected")
 # Sections of a run's settings that may differ between the runs of a table: the method's own, compared with its other
 # seeds, and what execution changes at most in the last bits of a reward (seconds: see the caution about machines).
 OWN = ("method", "execution")
-R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -98,22 +98,21 @@ class Results:
 
     def missing(self) -> list[str]:
         """``"task / method: seed 1"`` for each cell of the grid seen in this folder that no finished run fills."""
-        cells: dict[str, set[tuple[str, int]]] = {}
-        gone_wrong = [i.name for i in self.ignored if i.reason != "not selected"]
-        parsed = [m for name in gone_wrong if (m := NAME.match(name))]
-        seen = [(r.task, r.method, r.seed) for r in self.runs]
-        every = seen + [(m["task"], m["method"], int(m["seed"])) for m in parsed]
-        methods = sorted({m for _, m, _ in every}, key=lambda m: (m not in self.methods, m))
-        seeds = sorted({s for _, _, s in every})
-        for task, method, seed in seen:
-            cells.setdefault(task, set()).add((method, seed))
+        done = {(r.task, r.method, r.seed) for r in self.runs}
+        gone_wrong = [NAME.match(i.name) for i in self.ignored if i.reason != "not selected"]
+        every = done | {(m["task"], m["method"], int(m["seed"])) for m in gone_wrong}
+        tasks, methods, seeds = (sorted(set(column)) for column in zip(*every, strict=True))
         lines = []
-        for task in sorted({t for t, _, _ in every}):
-            for method in methods:
-                gone = [str(s) for s in seeds if (method, s) not in cells.get(task, set())]
-                if gone:
-                    lines.append(f"{task} / {method}: seed{'s' if len(gone) > 1 else ''} {', '.join(gone)}")
+        for task, method in itertools.product(tasks, sorted(methods, key=lambda m: m not in self.methods)):
+            if gone := [str(seed) for seed in seeds if (task, method, seed) not in done]:
+                lines.append(f"{task} / {method}: seed{'s' if len(gone) > 1 else ''} {', '.join(gone)}")
         return lines
+
+    def gaps(self) -> list[str]:
+        """A line for each cell without a finished run, each run left out, and each diverged run."""
+        lines = [f"{cell}: no finished run" for cell in self.missing()]
+        lines += [f"ignored {i.name} ({i.reason}){': ' if i.message else ''}{i.message}" for i in self.ignored]
+        return lines + [f"diverged {r.name}: its outcome is the word, not a number" for r in self.runs if r.diverged]
 
     def cautions(self) -> list[str]:
         """What a reader must know before comparing; each a full sentence."""
@@ -179,82 +178,34 @@ class Results:
 
     def frame(self) -> pd.DataFrame:
         """Every evaluation of every run, long: one row a (run, evaluation), columns ``spent.*`` and ``metrics.*``."""
-        rows = []
-        for task in self.tasks:
-            for run in self.of(task):
-                for record in map(CurveRow.as_row, run.curve):
-                    row = {"run": run.name, "task": task, "method": run.method, "seed": run.seed}
-                    groups = {group: record.pop(group) for group in ("spent", "ledgers", "metrics")}
-                    rows.append(row | record | {f"{group}.{key}": number(value) for group, values in groups.items()
-                                                for key, value in values.items()})
-        return pd.DataFrame(rows)
-
-
-def _json(path: Path, text: str | None = None, line: int | None = None) -> dict[str, Any]:
-    place = f"{path.parent.name}/{path.name}" + (f", line {line}" if line else "")
-    try:
-        value = json.loads(path.read_text(encoding="utf-8") if text is None else text)
-    except (OSError, ValueError, RecursionError) as error:
-        raise BenchmarkError(
-            f"{place} cannot be read ({error}). Remove that run directory and run it again."
-        ) from error
-    if not isinstance(value, dict):
-        raise BenchmarkError(f"{place} is not a JSON object. Remove that run directory and run it again.")
-    return value
-
-
-def _jsonl(path: Path) -> tuple[dict[str, Any], ...]:
-    if not path.is_file():
-        return ()
-    try:
-        lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
-    except OSError as error:
-        raise BenchmarkError(f"{path.parent.name}/{path.name} cannot be read ({error.strerror}). Check the disk and "
-                             "the file's permissions.") from error
-    return tuple(_json(path, text, i) for i, text in enumerate(lines, 1) if text.strip())
+        return pd.json_normalize([
+            {"run": run.name, "task": task, "method": run.method, "seed": run.seed, **row.as_row(),
+             "metrics": {name: number(value) for name, value in row.metrics.items()}}
+            for task in self.tasks for run in self.of(task) for row in run.curve])
 
 
 def _read_run(folder: Path) -> FinishedRun:
-    def whole(cls: type[R], file: str) -> R:
-        return schema.read(cls, _json(folder / file), f"{folder.name}/{file}")
-
-    def lines(cls: type[R], file: str) -> tuple[R, ...]:
-        return tuple(schema.read(cls, row, f"{folder.name}/{file}, record {place}")
-                     for place, row in enumerate(_jsonl(folder / file), 1))
-
-    stored = _json(folder / "summary.json")
-    try:
-        RunStore(folder).check(stored)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise BenchmarkError(f"{folder.name}/summary.json: its checksums cannot be read ({type(error).__name__}). "
-                             "Remove that run directory and run it again.") from error
-    config = whole(Configuration, "config.json")
+    config = schema.read_file(Configuration, folder / "config.json")
     run = FinishedRun(
-        folder.name, config.run, config.config, whole(Environment, "environment.json"),
-        schema.read(Summary, stored, f"{folder.name}/summary.json"), lines(CurveRow, "curve.jsonl"),
-        lines(Sample, "samples.jsonl"))
+        folder.name, config.run, config.config, schema.read_file(Environment, folder / "environment.json"),
+        schema.read(Summary, RunStore(folder).summary(), f"{folder.name}/summary.json"),
+        schema.read_lines(CurveRow, folder / "curve.jsonl"), schema.read_lines(Sample, folder / "samples.jsonl"))
     for key in ("task", "method"):  # files are named after them
         check_plain(getattr(run, key), f"{folder.name}/config.json, {key}")
     for kind in ("seconds", "forward_tokens"):
         if (np.diff(run.series(kind, "reward")[0]) < 0).any():
             raise BenchmarkError(f"{folder.name}/curve.jsonl: what was spent ({kind}) decreases from one evaluation "
-                                 "to the next. Remove that run directory and run it again.")
+                                 f"to the next. {AGAIN}")
     if run.series("seconds", "reward")[0].size == 0:
-        raise BenchmarkError(
-            f"{folder.name}/curve.jsonl holds no validation reward though the run is marked finished. "
-            "Remove that run directory and run it again."
-        )
+        raise BenchmarkError(f"{folder.name}/curve.jsonl holds no validation reward though the run is marked finished. "
+                             f"{AGAIN}")
     return run
 
 
 def _differing(group: Sequence[FinishedRun], part: Callable[[FinishedRun], Mapping[str, Any]]
                ) -> Callable[[FinishedRun], str]:
     """A function that names the settings of ``part`` (section → field → value) in which a run differs from others."""
-    def flat(run: FinishedRun) -> dict[str, str]:
-        sections = ((k, v if isinstance(v, dict) else {"": v}) for k, v in part(run).items())
-        return {f"{name}.{key}".rstrip("."): repr(value) for name, fields in sections for key, value in fields.items()}
-
-    found = {run.name: flat(run) for run in group}
+    found = {run.name: {name: repr(value) for name, value in flat(part(run)).items()} for run in group}
     every = sorted(set().union(*found.values()))
     names = [name for name in every if len({values.get(name) for values in found.values()}) > 1]
     return lambda run: ", ".join(f"{name} = {found[run.name].get(name, 'missing')}" for name in names)
@@ -276,12 +227,9 @@ def _refuse_mixtures(runs: Sequence[FinishedRun]) -> None:
         if len(kinds) > 1:
             listed = "; ".join(
                 f"{kind}: {', '.join(names[:4])}" + (f" and {len(names) - 4} more" if len(names) > 4 else "")
-                for kind, names in sorted(kinds.items())
-            )
-            raise BenchmarkError(
-                f"{where} mix {what}, which must not share a table. {listed}. "
-                "Move one group to a folder of its own and report each by itself."
-            )
+                for kind, names in sorted(kinds.items()))
+            raise BenchmarkError(f"{where} mix {what}, which must not share a table. {listed}. Move one group to a "
+                                 f"folder of its own and report each by itself.")
 
     same(runs, "protocol versions", lambda r: r.identity.protocol, "the runs")
     for task in sorted({r.task for r in runs}):
@@ -301,19 +249,12 @@ def _refuse_mixtures(runs: Sequence[FinishedRun]) -> None:
         for run in group:
             other = cells.setdefault((run.method, run.seed), run.name)
             if other != run.name:
-                raise BenchmarkError(
-                    f"{other} and {run.name} are the same method and seed with different settings; averaging them "
-                    "would count one seed twice. Move one to another folder."
-                )
+                raise BenchmarkError(f"{other} and {run.name} are the same method and seed with different settings; "
+                                     f"averaging them would count one seed twice. Move one to another folder.")
 
 
-def read(
-    out: Path,
-    *,
-    method_order: Sequence[str] = (),
-    task_titles: Mapping[str, str] | None = None,
-    only: Sequence[str] | None = None,
-) -> Results:
+def read(out: Path, *, method_order: Sequence[str] = (), task_titles: Mapping[str, str] | None = None,
+         only: Sequence[str] | None = None) -> Results:
     """Read every run directory of ``out``; of the finished ones those in ``only``, by default all.
 
     Raises:
@@ -329,8 +270,7 @@ def read(
             ignored.append(Ignored(folder.name, "not selected"))
         elif (folder / "summary.json").is_file():
             runs.append(_read_run(folder))
-        elif (folder / "error.json").is_file():
-            error = schema.read(Failure, _json(folder / "error.json"), f"{folder.name}/error.json")
+        elif error := schema.read_failure(folder):
             message = f"{error.type or 'error'}: {error.message or ''}"
             ignored.append(Ignored(folder.name, "failed", " ".join(message.split())))
         else:

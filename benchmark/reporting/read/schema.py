@@ -6,10 +6,13 @@ from __future__ import annotations
 import types
 import typing
 from dataclasses import is_dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
-from benchmark.core.errors import BenchmarkError
+from benchmark.core.errors import AGAIN, BenchmarkError
 from benchmark.core.fields import fields_of
+from benchmark.core.files import json_object, read_object
+from benchmark.core.records import Failure
 
 LARGEST = 1e30  # sums and squares of what is read must stay finite
 WORDS = {dict: "an object", tuple: "a list", float: "a number below 10³⁰", int: "a whole number below 10³⁰",
@@ -21,7 +24,7 @@ def read(cls: type[R], value: dict[str, Any], place: str, name: str = "") -> R:
     """The object ``value`` of a file as a record of type ``cls``; what the record does not know is left out.
 
     Args:
-        place: how a message names it, for example ``RUN/curve.jsonl, record 3``. name: of the object within it.
+        place: how a message names it, for example ``RUN/curve.jsonl, line 3``. name: of the object within it.
 
     Raises:
         BenchmarkError: something else stands where an object, a list, a number or a text belongs, or what every file
@@ -34,6 +37,31 @@ def read(cls: type[R], value: dict[str, Any], place: str, name: str = "") -> R:
         else:
             found[key] = _typed(spec.type, value.get(key), place, f"{name}.{key}".lstrip("."))
     return cls(**found)
+
+
+def read_file(cls: type[R], path: Path) -> R:
+    """The record in a JSON file, checked."""
+    return read(cls, read_object(path), f"{path.parent.name}/{path.name}")
+
+
+def read_failure(folder: Path) -> Failure | None:
+    """Why the last attempt at a run ended, if its directory says so."""
+    path = folder / "error.json"
+    return read_file(Failure, path) if path.is_file() else None
+
+
+def read_lines(cls: type[R], path: Path) -> tuple[R, ...]:
+    """The records of a log, checked; none if it is not there."""
+    place = f"{path.parent.name}/{path.name}"
+    if not path.is_file():
+        return ()
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
+    except OSError as error:
+        raise BenchmarkError(f"{place} cannot be read ({error.strerror}). Check the disk and the file's "
+                             f"permissions.") from error
+    places = ((text, f"{place}, line {number}") for number, text in enumerate(lines, 1) if text.strip())
+    return tuple(read(cls, json_object(text, line), line) for text, line in places)
 
 
 def _typed(kind: Any, value: Any, place: str, name: str) -> Any:
@@ -56,5 +84,4 @@ def _typed(kind: Any, value: Any, place: str, name: str) -> Any:
         if base in (int, float) and type(value) in (int, base) and abs(value) < LARGEST:
             return value
     words = " or ".join(WORDS.get(base, WORDS[dict]) for base in plain if base is not types.NoneType)
-    raise BenchmarkError(f"{place}: {name} is {'missing' if value is None else f'not {words}'}. Remove that run "
-                         f"directory and run it again.")
+    raise BenchmarkError(f"{place}: {name} is {'missing' if value is None else f'not {words}'}. {AGAIN}")

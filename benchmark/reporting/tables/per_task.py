@@ -175,9 +175,7 @@ def _columns(results: Results, task: str) -> tuple[Column, ...]:
     runs = results.of(task)
     columns = [
         Column("reward", "reward, π₀ → end", "r₀ score", "end", _end("reward"), _start("reward")),
-        Column(
-            "reward_increase", "reward increase", "r₀ score", "end", _change("reward"), signed=True, seeds=True
-        ),
+        Column("reward_increase", "reward increase", "r₀ score", "end", _change("reward"), signed=True, seeds=True),
     ]
     if judge := results.judge(task):
         title, unit = style.JUDGES[judge]
@@ -192,9 +190,7 @@ def _columns(results: Results, task: str) -> tuple[Column, ...]:
     ]
     for name, (title, unit, digits) in TASK_METRICS.items():
         if any(r.metric("initial", name) is not None for r in runs):
-            columns.append(
-                Column(name, f"{title}, π₀ → end", unit, "end", _end(name), _start(name), digits=digits)
-            )
+            columns.append(Column(name, f"{title}, π₀ → end", unit, "end", _end(name), _start(name), digits=digits))
     columns += _equal_columns(results, task)
     columns.append(Column(
         "reward_area", "area under the reward curve over compute, divided by compute (mean increase)", "r₀ score",
@@ -304,16 +300,8 @@ def build(results: Results, task: str) -> Table:
     rows = []
     for method in results.methods_of(task):
         runs = results.of(task, method)
-        rows.append(
-            Row(
-                method=method,
-                cells={c.key: _cell(c, runs) for c in columns},
-                seeds=tuple(r.seed for r in runs),
-                diverged=sum(r.diverged for r in runs),
-                marks=marks[method],
-                warnings=tuple(footnotes[m] for m in marks[method]),
-            )
-        )
+        rows.append(Row(method, {c.key: _cell(c, runs) for c in columns}, tuple(r.seed for r in runs),
+                        sum(r.diverged for r in runs), marks[method], tuple(footnotes[m] for m in marks[method])))
     sizes = sorted({size for run in results.of(task) if (size := run.summary.trained_parameters)})
     notes = (
         "Mean over n seeds; ± is the sample standard deviation (n − 1); [ ] lists every seed, smallest seed first.",
@@ -322,6 +310,5 @@ def build(results: Results, task: str) -> Table:
         f"{results.counts([task])}.",
         *([f"d = {' or '.join(f'{size:,}' for size in sizes)} trained parameters."] if sizes else []),
     )
-    return Table(
-        task, results.title(task), results.profile(task), results.reduced(task), columns, tuple(rows), notes, footnotes
-    )
+    return Table(task, results.title(task), results.profile(task), results.reduced(task), columns, tuple(rows), notes,
+                 footnotes)

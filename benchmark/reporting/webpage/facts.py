@@ -1,4 +1,4 @@
-"""What the page says in words: what was compared, where it comes from, and what is missing."""
+"""What the page says in words: what was compared and where it comes from."""
 
 from __future__ import annotations
 
@@ -64,15 +64,6 @@ def _task(results: Results, task: str) -> list[str]:
         accuracies = ", ".join(f"{start.reward_accuracy:.2f}" for start in starts)
         lines.append(f"r₀ ranks held-out pairs as labelled with accuracy {accuracies} (one figure a seed, "
                      f"{starts[0].held_out_pairs} pairs); judge: {starts[0].judge.kind.replace('_', ' ')}")
-    return lines
-
-
-def missing(results: Results) -> list[str]:
-    """One line a cell without a finished run, a run left out, and a diverged run; empty when nothing is missing."""
-    lines = [f"{cell}: no finished run" for cell in results.missing()]
-    for run in results.ignored:
-        lines.append(f"ignored {run.name} ({run.reason})" + (f": {run.message}" if run.message else ""))
-    lines += [f"diverged {run.name}: its outcome is the word, not a number" for run in results.runs if run.diverged]
     return lines
 
 
