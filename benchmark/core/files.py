@@ -92,14 +92,19 @@ def json_object(text: str, place: str) -> dict[str, Any]:
     raise BenchmarkError(f"{place}: cannot be read ({reason}). {AGAIN}")
 
 
-def read_object(path: Path) -> dict[str, Any]:
-    """The JSON object in a run's file; BenchmarkError that names it if it cannot be read or holds none."""
+def read_text(path: Path) -> tuple[str, str]:
+    """The text of a run's file and how a message names it; BenchmarkError if it cannot be read."""
     place = f"{path.parent.name}/{path.name}"
     try:
-        return json_object(path.read_text(encoding="utf-8"), place)
+        return path.read_text(encoding="utf-8"), place
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise BenchmarkError(f"{place}: cannot be read ({reason}). {AGAIN}") from None
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """The JSON object in a run's file; BenchmarkError that names it if it cannot be read or holds none."""
+    return json_object(*read_text(path))
 
 
 def write_tensors(path: Path, tensors: dict[str, Any]) -> None:

@@ -53,7 +53,7 @@ PEAKS = {
 }
 SECONDS, TOKENS = ({name: (unit, help) for name, help in LEDGERS.items()} for unit in ("s", "tokens"))
 SETTINGS = {name: ("", ", ".join(fields_of(cls)).replace("folder, ", "")) for name, cls in SECTIONS.items()}
-Section = dict[str, bool | int | float | str | None]
+Section = dict[str, bool | float | str | None]
 Metrics = dict[str, Any]  # what is no finite number counts as missing wherever one is read
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from baselines.registry import METHODS
-from benchmark.core.errors import BenchmarkError, ConfigError
+from benchmark.core.errors import AGAIN, BenchmarkError, ConfigError
 from benchmark.core.files import json_object
 from benchmark.core.locks import holder
 from benchmark.core.paths import within
@@ -73,9 +73,9 @@ def standing(folder: Path) -> Standing:
         for name in (*FILES, "summary.json", "error.json"):
             within(folder, folder / name)
         if (folder / "summary.json").is_file():
-            summary = schema.read(Summary, RunStore(folder).summary(), "summary.json")
+            summary = schema.read(Summary, RunStore(folder).summary(), f"{folder.name}/summary.json")
             if summary.status not in FINISHED:
-                raise BenchmarkError("summary.json: not a run's summary")
+                raise BenchmarkError(f"{folder.name}/summary.json: not a run's summary. {AGAIN}")
             return Standing(*identity, summary.status, _spent(folder), "", summary.warnings)
         if held:
             return Standing(*identity, "running", _spent(folder))

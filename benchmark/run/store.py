@@ -55,14 +55,14 @@ class RunStore:
         """BenchmarkError if the summary as read, or a file that it vouches for, was altered after the run."""
         if "digest" not in summary:  # runs of earlier versions
             return
-        files = None
+        digests = None
         with contextlib.suppress(UnicodeEncodeError):
             if value_digest({key: value for key, value in summary.items() if key != "digest"}) == summary["digest"]:
-                files = summary.get("files")
-        if not isinstance(files, dict):
+                digests = summary.get("files")
+        if not isinstance(digests, dict):
             raise BenchmarkError(f"{self.folder.name}/summary.json was altered after the run: it does not match its "
                                  f"own checksum. {AGAIN}")
-        for file, digest in files.items():
+        for file, digest in digests.items():
             try:
                 check(self.folder / file, digest)
             except (OSError, ValueError) as error:

@@ -145,7 +145,7 @@ def _provenance(results: Results) -> list[str]:
         "",
         f"- Protocol: {escape.markdown(str(results.runs[0].identity.protocol))}",
         f"- Commit: {escape.markdown(', '.join(results.commits()))}",
-        *[f"- Hardware: {escape.markdown(h)}" for h in results.hardware()],
+        *[f"- Hardware: {escape.markdown(h)}" for h in results.values("hardware")],
         f"- Device: {each('device')}",
         f"- Threads: {each('threads')}; runs at the same time: {each('workers')}",
         f"- Packages: {escape.markdown(results.packages())}",

@@ -133,7 +133,7 @@ class Results:
                 notes.append(f"{self.title(task)}: not every method has the same seeds; see n.")
         if len(self.values("commit")) > 1:
             notes.append("The runs come from more than one commit.")
-        if len(self.hardware()) > 1:
+        if len(self.values("hardware")) > 1:
             notes.append("The runs come from more than one machine: their seconds are not comparable.")
         apart = [name for name in ("device", "threads", "workers") if len(self.values(name)) > 1]
         if apart:
@@ -162,10 +162,6 @@ class Results:
         """Commits of the runs, shortened to 10 digits, "+changes" where the tree was dirty."""
         names = {(r.environment.commit or "unknown", bool(r.environment.dirty)) for r in self.runs}
         return [commit[:10] + ("+changes" if dirty else "") for commit, dirty in sorted(names)]
-
-    def hardware(self) -> list[str]:
-        """One line a distinct machine: CPU, cores, memory, GPU where there is one."""
-        return self.values("hardware")
 
     def data(self, task: str) -> str:
         data = self.of(task)[0].environment.data

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from benchmark.core.errors import AGAIN, BenchmarkError
 from benchmark.core.fields import fields_of
-from benchmark.core.files import json_object, read_object
+from benchmark.core.files import json_object, read_object, read_text
 from benchmark.core.records import Failure
 
 LARGEST = 1e30  # sums and squares of what is read must stay finite
@@ -33,7 +33,8 @@ def read(cls: type[R], value: dict[str, Any], place: str, name: str = "") -> R:
     found, known = {}, fields_of(cls)
     for key, spec in known.items():
         if spec.metadata.get("spread"):
-            found[key] = {other: item for other, item in value.items() if other not in known}
+            others = {other: item for other, item in value.items() if other not in known}
+            found[key] = _typed(spec.type, others, place, name)
         else:
             found[key] = _typed(spec.type, value.get(key), place, f"{name}.{key}".lstrip("."))
     return cls(**found)
@@ -52,15 +53,10 @@ def read_failure(folder: Path) -> Failure | None:
 
 def read_lines(cls: type[R], path: Path) -> tuple[R, ...]:
     """The records of a log, checked; none if it is not there."""
-    place = f"{path.parent.name}/{path.name}"
     if not path.is_file():
         return ()
-    try:
-        lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
-    except OSError as error:
-        raise BenchmarkError(f"{place} cannot be read ({error.strerror}). Check the disk and the file's "
-                             f"permissions.") from error
-    places = ((text, f"{place}, line {number}") for number, text in enumerate(lines, 1) if text.strip())
+    whole, place = read_text(path)
+    places = ((text, f"{place}, line {number}") for number, text in enumerate(whole.split("\n"), 1) if text.strip())
     return tuple(read(cls, json_object(text, line), line) for text, line in places)
 
 
@@ -76,7 +72,7 @@ def _typed(kind: Any, value: Any, place: str, name: str) -> Any:
             return read(base, value, place, name) if value or len(kinds) == 1 else None
         if base is dict and isinstance(value, dict):
             of = typing.get_args(option)[1]
-            return {key: _typed(of, item, place, f"{name}.{key}") for key, item in value.items()}
+            return {key: _typed(of, item, place, f"{name}.{key}".lstrip(".")) for key, item in value.items()}
         if base is tuple and isinstance(value, list | tuple):
             return tuple(_typed(typing.get_args(option)[0], item, place, name) for item in value)
         if base in (bool, str) and isinstance(value, base):

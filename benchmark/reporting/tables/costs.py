@@ -65,14 +65,15 @@ def predicted(run: FinishedRun) -> Passes | None:
     and an update cost, objective and estimator say (docs/methods/*.md, "Cost").
     """
     known = METHODS.get(run.method)
-    settings = run.section("method")
+    settings, adapter = run.section("method"), run.section("adapter")
     if known is None or not settings:
         return None
-    adapter = run.section("adapter")
+    values = known.check({name: settings[name] for name in known.fields() if name in settings},
+                         f"{run.name}/config.json")
     whole = adapter.get("kind") == "full" and not adapter["only"]
-    update = known.estimator.passes(known.resolved({known.name: settings}), whole)
+    update = known.estimator.passes(known.resolved({known.name: values}), whole)
     objective = load(OBJECTIVES[known.objective].target)
-    return Passes(objective.rollout_passes, update * objective.reading_passes, int(settings.get("epochs") or 1))
+    return Passes(objective.rollout_passes, update * objective.reading_passes, values.get("epochs", 1))
 
 
 def account(run: FinishedRun) -> Cost | None:

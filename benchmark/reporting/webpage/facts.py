@@ -35,7 +35,7 @@ def provenance(results: Results) -> Facts:
     facts = [
         ("Protocol", [str(results.runs[0].identity.protocol)]),
         ("Commit", results.commits()),
-        ("Hardware", results.hardware()),
+        ("Hardware", each("hardware")),
         ("Platform", each("platform")),
         ("Device", each("device")),
         ("Threads", [f"{', '.join(each('threads'))} a run; runs at the same time: {', '.join(each('workers'))}"]),

@@ -93,8 +93,9 @@ def test_what_is_wrong_in_a_file_is_named(values, words):
     (Configuration, {"run": [], "config": {}}, "run is not an object"),
     (Environment, {"preparation": {"held_out_pairs": 1}}, "preparation.reward_accuracy is missing"),
     (CurveRow, {"fraction": 0.0}, "split is missing"),
+    (UpdateRow, SPENT_ROW | {"mine": "3"}, "mine is not a number"),
 ])
-def test_what_every_file_has_cannot_be_missing(cls, value, words):
+def test_what_every_file_has_is_there_and_of_its_kind(cls, value, words):
     with pytest.raises(BenchmarkError, match=words):
         schema.read(cls, value, "file")
 
