@@ -188,11 +188,7 @@ class TaskAdapter:
             raw = self.local_rows(Path(folder))
         else:
             default = self.default_rows
-            raw = self.bundled_rows(
-                default.train if limits.train is None else limits.train,
-                default.held_out if limits.held_out is None else limits.held_out,
-                seed,
-            )
+            raw = self.bundled_rows(limits.train or default.train or 0, limits.held_out or default.held_out or 0, seed)
         return raw, rows_digest([row.file, row.number, row.fields] for row in raw)
 
     def _hub_rows(self) -> tuple[list[RawRow], str]:
@@ -224,9 +220,9 @@ class TaskAdapter:
                 first.setdefault(error.reason, (row, error))
         bad = sum(malformed.values())
         if bad > max_rejected * len(rows):
-            row, error = first[malformed.most_common(1)[0][0]]
+            row, why = first[malformed.most_common(1)[0][0]]
             raise DataError(
-                f"{row.file}, row {row.number}, field {error.field}: {error.reason}; {error.remedy}. "
+                f"{row.file}, row {row.number}, field {why.field}: {why.reason}; {why.remedy}. "
                 f"In all {bad} of {len(rows)} rows cannot be used ({_counts(malformed)}), more than the "
                 f"share of {max_rejected:g} that is allowed. Fix them, or raise --set data.max_rejected=..."
             )

@@ -144,11 +144,11 @@ class Wmt20Mlqe(TaskAdapter):
             # Half the split away stands the translation of another sentence.
             other = parsed[(at + len(parsed) // 2) % len(parsed)]
             wrong = other.completion if other.prompt != example.prompt else ""
-            worse = degrade(example.completion, source, wrong, seed)
-            if worse is None:
+            degraded = degrade(example.completion, source, wrong, seed)
+            if degraded is None:
                 notes["translations too short to degrade"] += 1
             else:
-                out.preferences.append(PreferenceExample(example.prompt, example.completion, worse))
+                out.preferences.append(PreferenceExample(example.prompt, example.completion, degraded))
                 notes["pairs from degraded translations"] += 1
 
     def gold(self, prompt: str, completion: str) -> float:

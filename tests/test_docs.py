@@ -30,9 +30,9 @@ READMES = [ROOT / "README.md", *sorted((ROOT / "results").rglob("README.md"))]
 POINTER = re.compile(r"\[`(?P<path>[^`:]+):(?P<line>\d+)`\]\((?P<link>[^)#\s]+)#L(?P<anchor>\d+)\)"
                      r"(?P<dash>\s+—\s+)`(?P<fragment>[^`\n]+)`")
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
-TABLE = re.compile(r"<!-- hyperparameters: (\w+) -->\n\n?((?:\|.*\n)+)")
 RECORDS = re.compile(r"(?<=<!-- records: )(\w+)( -->\n)(?:\n(?:\|.*\n)+)?")
 WORDS = {dict: "object", tuple: "list", float: "number", int: "whole number", str: "text", bool: "true or false"}
+TABLE = r"<!-- {}: ([\w-]+) -->\n\n?((?:\|.*\n)+)"
 CLASSES = {name: cls for name, cls in vars(hyperparameters).items() if dataclasses.is_dataclass(cls)}
 
 
@@ -80,18 +80,19 @@ def wrong_pointers(page: Path) -> list[str]:
     return wrong
 
 
-def tables(page: Path) -> dict[str, dict[str, str]]:
-    """Class → name → default, as the page's hyperparameter tables have them."""
+def tables(page: Path, what: str = "hyperparameters") -> dict[str, dict[str, list[str]]]:
+    """Class (or method) → name → default, meaning and source, as the page's tables of ``what`` have them."""
     found = {}
-    for cls, body in TABLE.findall(page.read_text(encoding="utf-8")):
+    for cls, body in re.findall(TABLE.format(what), page.read_text(encoding="utf-8")):
         rows = [[cell.strip() for cell in row.strip("|").split("|")] for row in body.splitlines()[2:]]
         assert all(len(row) == 4 and all(row) for row in rows), f"{name_of(page)}: a row of {cls} is not whole"
-        found[cls] = {row[0].strip("`"): row[1].strip("`") for row in rows}
+        found[cls] = {row[0].strip("`"): row[1:] for row in rows}
     return found
 
 
 def value(text: str):
     """The default that a cell names: a Python literal, else text."""
+    text = text.strip("`")
     try:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError):
@@ -123,7 +124,14 @@ def test_pages_are_short_and_wrapped(page):
 @pytest.mark.parametrize("page", DOCS, ids=name_of)
 def test_hyperparameter_tables_agree_with_the_code(page):
     for cls, rows in tables(page).items():
-        assert {name: value(text) for name, text in rows.items()} == defaults(CLASSES[cls])
+        assert {name: value(text) for name, (text, _, _) in rows.items()} == defaults(CLASSES[cls])
+
+
+def test_tables_of_what_a_method_publishes_otherwise_agree_with_the_registry():
+    listed = {name: {row: (value(default), source) for row, (default, _, source) in rows.items()}
+              for page in DOCS for name, rows in tables(page, "published").items()}
+    assert listed == {name: METHODS[name].published for name in listed}
+    assert {name for name, method in METHODS.items() if method.published and method.group == "main"} <= listed.keys()
 
 
 def test_every_hyperparameter_class_has_one_table_and_every_main_method_a_page():

@@ -14,7 +14,7 @@ from benchmark.core.errors import ConfigError
 from benchmark.core.naming import check_name
 
 
-def coerce(kind: type, name: str, value: Any, metadata: Any, origin: str) -> Any:
+def coerce(kind: Any, name: str, value: Any, metadata: Any, origin: str) -> Any:
     """Return ``value`` as ``kind`` (int, float, bool or str; text is parsed).
 
     Raises:

@@ -28,7 +28,7 @@ def storage_error(path: Path, error: Exception) -> StorageError:
     code = getattr(error, "errno", None)
     if code is None and os.strerror(errno.ENOSPC) in reason:  # safetensors tells the system's error in words only
         code = errno.ENOSPC
-    remedy = REMEDIES.get(code, "Look at the disk.")
+    remedy = REMEDIES.get(code or 0, "Look at the disk.")
     return StorageError(f"{path.parent.name}/{path.name}: cannot be written ({reason}). {remedy} {KEPT}")
 
 

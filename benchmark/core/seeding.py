@@ -67,7 +67,7 @@ class ShuffledPasses:
 
     def __init__(self, length: int, *seed: object):
         self.length, self._seed, self.cursor = length, seed, 0
-        self._pass, self._order = -1, []
+        self._pass, self._order = -1, list[int]()
 
     def take(self, count: int) -> list[int]:
         """The next ``count`` indices."""

@@ -71,7 +71,7 @@ class LocalProcesses:
 
     def __init__(self, slots: int):
         self.slots = slots
-        self._context = multiprocessing.get_context("forkserver" if hasattr(signal, "SIGKILL") else "spawn")
+        self._context: Any = multiprocessing.get_context("forkserver" if hasattr(signal, "SIGKILL") else "spawn")
         self._context.set_forkserver_preload(["benchmark.grid.jobs", "peft"])
 
     def start(self, job: Job) -> Child:
@@ -131,7 +131,7 @@ class Child:
 def _end_with_parent() -> None:
     """End this process when the one that started it is gone, however that ended: a killed command leaves nobody behind
     who would write into the folders of its successor."""
-    parent = multiprocessing.parent_process()
+    parent: Any = multiprocessing.parent_process()
     multiprocessing.connection.wait([parent.sentinel])
     os._exit(EXIT_ORPHAN)
 

@@ -67,6 +67,7 @@ def standings(out: Path) -> list[Standing]:
 def standing(folder: Path) -> Standing:
     """What has become of the run in ``folder``."""
     parts = NAME.match(folder.name)
+    assert parts is not None  # as run_folders has it
     identity = (folder.name, parts["task"], parts["method"], int(parts["seed"]))
     try:
         held = holder(folder)  # asked first: a run that ends meanwhile has its summary by then

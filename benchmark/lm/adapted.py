@@ -28,7 +28,7 @@ def positions(mask: torch.Tensor) -> torch.Tensor:
     return (mask.cumsum(1) - 1).clamp(min=0)
 
 
-def adapted_layers(model: nn.Module) -> list[tuple[nn.Module, str, nn.Module]]:
+def adapted_layers(model: nn.Module) -> list[tuple[nn.Module, str, Any]]:
     """Every LoRA layer of ``model``, after the module that holds it and its name there."""
     from peft.tuners.lora import LoraLayer
 
@@ -88,16 +88,19 @@ class Adapted:
         self.found = dict(saved["found"])
 
     @property
-    def plain(self) -> nn.Module:
+    def plain(self) -> Any:
         """The transformers model inside peft's wrapper."""
-        return self.model.get_base_model() if hasattr(self.model, "peft_config") else self.model
+        model: Any = self.model
+        return model.get_base_model() if hasattr(model, "peft_config") else model
 
     def hidden(self, sequences: Sequences) -> torch.Tensor:
         """Last hidden states (B, 1 + R, H) of the backbone: at the prompt's last token and at each completion token.
 
         Where several rows have the same prompt it is read once, by models for which that gives the same numbers.
         """
-        return self._hidden_packed(sequences.packed) if self._packs(sequences) else self._hidden_plain(sequences)
+        if sequences.packed is None or not self._packs(sequences, sequences.packed):
+            return self._hidden_plain(sequences)
+        return self._hidden_packed(sequences.packed)
 
     def _hidden_plain(self, sequences: Sequences) -> torch.Tensor:
         states = self.plain.base_model(input_ids=sequences.ids, attention_mask=sequences.mask,
@@ -109,19 +112,17 @@ class Adapted:
             input_ids=packed.ids, attention_mask=packed.mask, position_ids=packed.positions, use_cache=False,
         ).last_hidden_state)
 
-    def _packs(self, sequences: Sequences) -> bool:
-        """Whether rows share prompts, and the model heeds a mask of our own: seen once, on two rows of one prompt."""
-        if sequences.packed is None or self.found.get("packing") is False:
-            return False
+    def _packs(self, sequences: Sequences, packed: Packed) -> bool:
+        """Whether the model heeds a mask of our own: seen once, on two rows of one prompt."""
         if "packing" not in self.found:
-            self.found["packing"] = heeds_masks(self.plain) and self._packing_is_exact(sequences)
+            self.found["packing"] = heeds_masks(self.plain) and self._packing_is_exact(sequences, packed.prompt_of)
         return self.found["packing"]
 
     @torch.no_grad()
-    def _packing_is_exact(self, sequences: Sequences) -> bool:
-        prompt_of = sequences.packed.prompt_of
+    def _packing_is_exact(self, sequences: Sequences, prompt_of: torch.Tensor) -> bool:
         row = int(prompt_of.bincount(minlength=1).argmax())
         two = sequences.select((prompt_of == row).nonzero().squeeze(1)[:2])
+        assert two.packed is not None  # two rows of one prompt always share it
         with evaluating(self.model):
             plain, packed = self._hidden_plain(two), self._hidden_packed(two.packed)
         real = torch.nn.functional.pad(two.completion_mask, (1, 0), value=1).unsqueeze(2)

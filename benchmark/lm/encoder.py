@@ -77,7 +77,7 @@ class Encoder:
 
     def text(self, completion_ids: list[int]) -> str:
         """The completion as text, specials removed, stripped."""
-        return self.tokenizer.decode(completion_ids, skip_special_tokens=True).strip()
+        return str(self.tokenizer.decode(completion_ids, skip_special_tokens=True)).strip()
 
     def texts(self, sequences: Sequences) -> list[str]:
         """The completion of every row as text."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 from transformers.cache_utils import DynamicCache, DynamicLayer
@@ -11,6 +13,9 @@ COMPACT = 0.75  # rows that have ended are dropped from the batch when fewer tha
 
 class ReservedLayer(DynamicLayer):
     """A cache layer with room for all tokens from the start, so that a new token is written and nothing is copied."""
+
+    keys: torch.Tensor
+    values: torch.Tensor
 
     def __init__(self, width: int):
         super().__init__()
@@ -34,14 +39,14 @@ class ReservedLayer(DynamicLayer):
         return self.length
 
 
-def make_cache(model: nn.Module, width: int) -> DynamicCache:
+def make_cache(model: Any, width: int) -> DynamicCache:
     """The model's own kind of cache, its plain layers replaced by reserved ones (sliding windows stay as they are)."""
     cache = DynamicCache(config=model.config)
     cache.layers = [ReservedLayer(width) if type(layer) is DynamicLayer else layer for layer in cache.layers]
     return cache
 
 
-def heeds_masks(model: nn.Module) -> bool:
+def heeds_masks(model: Any) -> bool:
     """Whether a boolean mask (B, 1, query, key) is all that decides who sees whom: torch's attention, no window."""
     layers = set(getattr(model.config, "layer_types", None) or ["full_attention"])
     return model.config._attn_implementation == "sdpa" and layers == {"full_attention"}

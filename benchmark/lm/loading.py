@@ -50,7 +50,7 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int):
                                    eos_token="<eos>", clean_up_tokenization_spaces=False)
 
 
-def tiny_config(model: Model, vocabulary: int, scale: float = 1.0, **options: Any) -> PretrainedConfig:
+def tiny_config(model: Model, vocabulary: int, scale: float = 1.0, **options: Any) -> Any:
     """Configuration of a Llama of the configured shape, its widths multiplied by ``scale``."""
     from transformers import LlamaConfig
 
@@ -64,7 +64,7 @@ def tiny_config(model: Model, vocabulary: int, scale: float = 1.0, **options: An
     )
 
 
-def tiny_llama(model: Model, tokenizer, max_positions: int, seed: Any, scale: float = 1.0) -> torch.nn.Module:
+def tiny_llama(model: Model, tokenizer, max_positions: int, seed: Any, scale: float = 1.0) -> Any:
     """Return a randomly initialised Llama of the configured shape."""
     from transformers import LlamaForCausalLM
 
@@ -119,14 +119,14 @@ def load_tokenizer(model: Model):
     return tokenizer
 
 
-def load_causal_lm(path: str | Path, model: Model, dtype: torch.dtype) -> torch.nn.Module:
+def load_causal_lm(path: str | Path, model: Model, dtype: torch.dtype) -> Any:
     """Load a causal language model from a folder or the hub; ModelError says what to do if that fails."""
     from transformers import AutoModelForCausalLM
 
     return _from_pretrained(AutoModelForCausalLM, path, model, dtype=dtype, use_safetensors=True)
 
 
-def load_scalar_model(path: str | Path, model: Model, dtype: torch.dtype, seed: Any) -> torch.nn.Module:
+def load_scalar_model(path: str | Path, model: Model, dtype: torch.dtype, seed: Any) -> Any:
     """Load a backbone with a scalar head (new and float32 where the folder has none)."""
     from transformers import AutoModelForSequenceClassification
 

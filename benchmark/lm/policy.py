@@ -114,10 +114,10 @@ class Policy(Adapted):
                 if not values.isfinite().all():
                     raise RunError("diverged: the policy's probabilities are not finite. Lower the learning rate.")
                 after = (new == encoder.eos).cumsum(1) - (new == encoder.eos).long()  # EOS tokens before each token
-                whole = [torch.cat([start_part.repeat_interleave(copies, 0), new_part], 1)
-                         for start_part, new_part in ((ids, new), (mask, (after == 0).long()))]
-                parts.append(Sequences(*whole, width))
-                self.meter.forward(int(whole[1].sum()), self.share)
+                whole, seen = (torch.cat([start_part.repeat_interleave(copies, 0), new_part], 1)
+                               for start_part, new_part in ((ids, new), (mask, (after == 0).long())))
+                parts.append(Sequences(whole, seen, width))
+                self.meter.forward(int(seen.sum()), self.share)
                 logprobs.append(values)
         return join(parts, encoder.pad), _pad_stack(logprobs, 0.0)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import nn
@@ -63,7 +64,7 @@ def add_lora(model: nn.Module, adapter: Adapter, dropout: float, *seed: object, 
         return _with_head(get_peft_model(model, config))
 
 
-def linear_modules(model: nn.Module) -> list[str]:
+def linear_modules(model: Any) -> list[str]:
     """Names (last component) of the linear layers of the backbone: peft's all-linear, the same for every head."""
     return sorted({name.rsplit(".", 1)[-1] for name, module in model.base_model.named_modules()
                    if isinstance(module, nn.Linear)})

@@ -41,7 +41,7 @@ class RunInProgress:
         self.slices = BudgetSlices(run.budget.limit, run.budget.kind, run.config.loop.iterations, self.meter)
         self.warm = self.who.method.warm_start > 0  # whether the estimator is that of the warm start
         self.estimator = self.who.new_estimator(self.warm)
-        self.health, self.noise = Health(), {}
+        self.health, self.noise = Health(), dict[int, float]()
         self.iteration, self.begun = 0, False  # the present one, and whether its first update has been made
         self.evaluated = 0  # evaluation points passed, of config.evaluation.points
         self.latest: Evaluation = self.who.baseline["validation"]

@@ -216,7 +216,7 @@ class Building:
         longest = self.config.decoding.max_prompt_tokens + self.config.decoding.max_new_tokens
         return tiny_llama(self.config.model, self.encoder.tokenizer, longest, seed, scale)
 
-    def wrapped(self, kind: type[Wrapper], model: torch.nn.Module) -> Wrapper:
+    def wrapped(self, kind: type[Wrapper], model: Any) -> Wrapper:
         return kind(model.to(self.device), self.encoder, Meter(), self.config.execution.forward_batch)
 
 

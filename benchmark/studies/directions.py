@@ -25,7 +25,7 @@ from benchmark.core.errors import ConfigError
 from benchmark.core.meter import Meter
 from benchmark.grid.finished import prepared_for
 from benchmark.lm.adapted import Tensors
-from benchmark.lm.rollout import Batch
+from benchmark.lm.rollout import AnyBatch
 from benchmark.plan.run import Run
 from benchmark.reporting.pages import directions
 from benchmark.run.participants import Participants
@@ -119,10 +119,10 @@ class Point:
             for key, value in self.gradient(batch).items():
                 self.true[key] += value / len(self.large)
 
-    def problem(self, batch: Batch) -> BatchProblem:
+    def problem(self, batch: AnyBatch) -> BatchProblem:
         return BatchProblem(self.objective, batch, self.run.config.execution.backward_batch)
 
-    def gradient(self, batch: Batch) -> Tensors:
+    def gradient(self, batch: AnyBatch) -> Tensors:
         """Back-propagated gradient of the objective on ``batch``."""
         for parameter in self.parameters.values():
             parameter.grad = None

@@ -21,7 +21,7 @@ from benchmark.core.seeding import derive_seed
 from benchmark.grid.display import Display
 from benchmark.grid.executor import execute_jobs
 from benchmark.grid.finished import config_to_prepare
-from benchmark.grid.jobs import Preparation, RunJob
+from benchmark.grid.jobs import Job, Preparation, RunJob
 from benchmark.grid.launchers import local
 from benchmark.lm.loading import device_of
 from benchmark.plan.run import Run
@@ -101,9 +101,10 @@ def compare_rows(file: str, stored: Sequence[dict[str, Any]], again: Sequence[di
             if one == other:
                 continue
             first = first or First(file, ours.get("update"), name, one, other)
-            numbers = all(isinstance(value, int | float) for value in (one, other))
-            size = max(scale.get(name, 0.0), abs(other)) if numbers else 0.0
-            largest = max(largest, abs(one - other) / size if numbers else math.inf)
+            if isinstance(one, int | float) and isinstance(other, int | float):
+                largest = max(largest, abs(one - other) / max(scale.get(name, 0.0), abs(other)))
+            else:
+                largest = math.inf
     if len(rows) != len(again):
         first = first or First(file, None, "number of rows", len(rows), len(again))
         largest = math.inf
@@ -117,12 +118,12 @@ def compare(name: str, stored: RunStore, again: RunStore, tolerance: float) -> V
         BenchmarkError: the stored run is damaged.
     """
     summary, repeated = stored.summary(), again.summary()
-    largest, found = 0.0, []
+    largest, found = 0.0, list[First]()
     for file in LOGS:
         if file == "updates.jsonl" and not (stored.folder / file).is_file():  # execution.keep = curves
             continue
         apart, first = compare_rows(file, stored.rows(file), again.rows(file))
-        largest, found = max(largest, apart), found + [first] * (first is not None)
+        largest, found = max(largest, apart), found + ([first] if first else [])
     adapters = "not recorded"
     if "adapters" in summary:
         both = summary["adapters"], repeated["adapters"]
@@ -183,7 +184,7 @@ def repeat(runs: list[tuple[Run, RunStore]], folder: Path, cache: Path, data: st
             places.append(Repetition(again, prepared, folder))
         except Exception as error:  # what keeps one run from being repeated must not stop the others
             places.append(Verdict(store.folder.name, FAILED, message=explain(error)[1]))
-    jobs = [*preparations.values(), *(place for place in places if isinstance(place, Repetition))]
+    jobs: list[Job] = [*preparations.values(), *(place for place in places if isinstance(place, Repetition))]
     with Display(len(jobs), "as in its configuration") as display:
         outcome = execute_jobs(jobs, local(runs[0][0].config.execution.workers), display)
     if outcome.interrupted:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 from tasks.bundled.text import (
@@ -114,7 +114,7 @@ def rows(split: str, count: int, seed: int) -> Iterator[dict[str, str]]:
             if prompt not in seen:
                 break
         seen.add(prompt)
-        chosen, rejected = two_completions(draw, lambda d, r=request: reply(r, d), lambda t, p=prompt: gold(p, t))
+        chosen, rejected = two_completions(draw, partial(reply, request), partial(gold, prompt))
         yield {name: f"{prompt}\n\nAssistant: {text}" for name, text in (("chosen", chosen), ("rejected", rejected))}
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 from tasks.bundled.text import (
@@ -117,9 +117,7 @@ def rows(split: str, count: int, seed: int) -> Iterator[dict[str, Any]]:
                 break
         seen.add(post + title)
         body = f"SUBREDDIT: r/{board}\n\nTITLE: {title}\n\nPOST: {post}"
-        texts = two_completions(
-            draw, lambda d, f=facts, b=board, p=post: summary(f, b, p, d), lambda t, b=body: gold(b, t)
-        )
+        texts = two_completions(draw, partial(summary, facts, board, post), partial(gold, body))
         choice = draw.randrange(2)
         ordered = texts if choice == 0 else texts[::-1]
         yield {

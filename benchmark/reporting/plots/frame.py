@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -20,8 +21,8 @@ from benchmark.reporting.read.reader import Results
 
 DPI = 125
 PAGE, WIDE = 9.6, 12.8  # inches: 1200 and 1600 pixels
-DASHED = {"color": "#999999", "linewidth": 1, "linestyle": (0, (2, 2))}
-MARKS = {"markeredgecolor": "white", "markeredgewidth": 0.9}
+DASHED: dict[str, Any] = {"color": "#999999", "linewidth": 1, "linestyle": (0, (2, 2))}
+MARKS: dict[str, Any] = {"markeredgecolor": "white", "markeredgewidth": 0.9}
 
 
 def new(width: float, height: float) -> Figure:

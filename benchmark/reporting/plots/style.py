@@ -10,6 +10,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from baselines.registry import METHODS, method_groups
 
@@ -20,7 +21,7 @@ class Look:
 
     colour: str
     marker: str
-    line: str | tuple[int, tuple[float, ...]] = "-"
+    line: Any = "-"
     width: float = 2.0
 
 

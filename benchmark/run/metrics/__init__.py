@@ -28,7 +28,11 @@ def _cache_folder() -> str:
     folder = tempfile.mkdtemp(prefix="metrics-")
     owner = os.getpid()
     # A forked child inherits the handler; only the process that made the folder may remove it.
-    atexit.register(lambda: os.getpid() == owner and shutil.rmtree(folder, ignore_errors=True))
+    def remove() -> None:
+        if os.getpid() == owner:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    atexit.register(remove)
     return folder
 
 

@@ -110,7 +110,7 @@ def layer_map(rows: pd.DataFrame, layers: Sequence[str]) -> tuple[list[int], np.
     for name in ("score", "value"):
         means = rows.groupby(["layer", "iteration"])[name].mean().to_dict()
         maps.append(np.array([[means.get((layer, i), np.nan) for i in iterations] for layer in layers], float))
-    return iterations, *maps
+    return iterations, maps[0], maps[1]
 
 
 def heat(rows: pd.DataFrame, methods: Sequence[str], title: str, subtitle: str, note: str) -> Figure:

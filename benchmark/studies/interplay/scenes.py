@@ -15,7 +15,7 @@ from benchmark.studies.interplay import embed
 from benchmark.studies.interplay.analysis import CHANGE, FACTORS, Analysis, Picture
 from benchmark.studies.interplay.embed import Embedding
 
-LOOKS = {"policy": ("#0072B2", "o", "-"), "reward": ("#D55E00", "s", (0, (4, 1.5)))}
+LOOKS: dict[str, tuple[str, str, Any]] = {"policy": ("#0072B2", "o", "-"), "reward": ("#D55E00", "s", (0, (4, 1.5)))}
 NAMES = {"policy": "policy", "reward": "reward model"}
 LABELS = 12  # iterations that are numbered at most
 
@@ -46,7 +46,8 @@ def scenes(analysis: Analysis, kind: str, found: dict[tuple[str, int], Embedding
             axes = figure.add_subplot(3, len(methods), line * len(methods) + column + 1,
                                       projection="3d" if dims == 3 else None)
             if dims == 3:
-                axes.set_box_aspect(None, zoom=0.88)  # the layout does not know of the labels of a third axis
+                solid: Any = axes
+                solid.set_box_aspect(None, zoom=0.88)  # the layout does not know of the labels of a third axis
             _draw(axes, found[method, dims], picture)
             if line == 0:
                 axes.set_title(method, fontweight="bold", fontsize=11.5)

@@ -71,7 +71,8 @@ class Trajectory:
         if len(numbers) < 2 or numbers != list(range(len(numbers))):
             raise ConfigError(f"{kept}: holds the states before iterations {numbers}; at least two in a row from 0 are "
                               f"needed. Run it again.")
-        self.folder, self.policy, self.reward, self.ends, self.updates = folder, [], [], [], []
+        self.folder, self.policy, self.reward, self.ends = folder, list[Path](), list[Path](), list[int]()
+        self.updates: list[int | None] = []
         for number in numbers:
             here = kept / f"iteration_{number}"
             self.ends.append(len(self.policy))

@@ -48,7 +48,8 @@ def _title(figure: Figure, title: str, subtitle: str) -> None:
     width, height = figure.get_size_inches()
     figure.text(0.15 / width, 1 - 0.14 / height, title, fontsize=14, fontweight="bold", va="top")
     figure.text(0.15 / width, 1 - 0.44 / height, subtitle, fontsize=9.5, color=style.MUTED, va="top")
-    figure.get_layout_engine().set(rect=(0, 0, 1, 1 - 0.7 / height))
+    layout: Any = figure.get_layout_engine()
+    layout.set(rect=(0, 0, 1, 1 - 0.7 / height))
 
 
 def _bars(bench: dict[str, Any]) -> Figure:

@@ -59,9 +59,10 @@ def measure_all(figures: Sequence[Figure], repeats: int, report: Callable[[str],
                 ) -> dict[str, dict[str, Any]]:
     """Every figure ``repeats`` times, one round after the other, so that what disturbs the machine for a while does not
     fall on one figure alone; then memory, once each. A figure that fails is not tried again."""
-    found = {figure.key: {"part": figure.part, "name": figure.name, "variant": figure.variant, "point": figure.point,
-                          "sequences": figure.sequences, "repeats": [], "memory": None, "failed": None}
-             for figure in figures}
+    found: dict[str, dict[str, Any]] = {
+        figure.key: {"part": figure.part, "name": figure.name, "variant": figure.variant, "point": figure.point,
+                     "sequences": figure.sequences, "repeats": [], "memory": None, "failed": None}
+        for figure in figures}
     rounds = [(figure, False, f"round {i + 1} of {repeats}") for i in range(repeats) for figure in figures]
     rounds += [(figure, True, "memory") for figure in figures if figure.part in ("methods", "floors")]
     for count, (figure, memory, stage) in enumerate(rounds, 1):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import nn
@@ -46,8 +47,9 @@ def forward_backward(world: World, sequences: Sequences) -> None:
 def generate(world: World, sequences: Sequences) -> None:
     """transformers' own sampling, the model as it is, every prompt as often as it has completions."""
     encoder, width = world.encoder, sequences.prompt_length
+    bare: Any = world.policy.model
     for rows in chunks(len(sequences), world.config.execution.forward_batch):
-        output = world.policy.model.generate(
+        output = bare.generate(
             input_ids=sequences.ids[rows, :width], attention_mask=sequences.mask[rows, :width], do_sample=True,
             temperature=world.config.decoding.temperature, top_k=0, top_p=1.0, eos_token_id=encoder.eos,
             pad_token_id=encoder.pad, max_new_tokens=encoder.decoding.max_new_tokens)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from statistics import median
 from typing import Any
 
@@ -107,8 +108,9 @@ def time_method(figure: Figure) -> dict[str, Any]:
         for _ in range(figure.warmup + figure.timed):
             batch, row = update(world, objective, estimator, watch)
             sequences = rows_of(world, batch)
-            bare.append(sum(timed(world, lambda rows=sequences: floors.forward(world, rows)) for _ in range(readings))
-                        if zeroth else timed(world, lambda rows=sequences: floors.forward_backward(world, rows)))
+            calls = [partial(floors.forward, world, sequences)] * readings or [
+                partial(floors.forward_backward, world, sequences)]
+            bare.append(sum(timed(world, call) for call in calls))
             rows.append(row)
     rows, bare = rows[figure.warmup :], bare[figure.warmup :]
     return {**middle(rows), "each": [row["seconds"] for row in rows], "floor": median(bare),

@@ -12,6 +12,7 @@ import gc
 import json
 import tempfile
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,7 @@ def run_phases(world: World, figure: Figure, probe: Probe, updates: int = 2) -> 
         objective, estimator = make_method(world, figure)
         for _ in range(updates):
             batch = probe("rollout", objective.collect)
-            probe("update", lambda batch=batch: estimator.step(world.problem(objective, batch), HALFWAY))
+            probe("update", partial(estimator.step, world.problem(objective, batch), HALFWAY))
         return rows_of(world, batch)
 
     sequences = method()

@@ -49,7 +49,7 @@ def make_trainer(figure: Figure, folder: str) -> Any:
     config, name, steps = figure.config, figure.name, figure.warmup + figure.timed
     device, sequences = device_of(config.execution), config.loop.sequences_per_update
     micro = min(sequences, config.execution.backward_batch)
-    model = llama(config, "policy", device)
+    model: Any = llama(config, "policy", device)
     lora = LoraConfig(r=config.adapter.rank, lora_alpha=config.adapter.alpha, lora_dropout=0.0,
                       target_modules=linear_modules(model))
     pairs = name == "trl-dpo"
@@ -57,12 +57,12 @@ def make_trainer(figure: Figure, folder: str) -> Any:
     tokenizer = word_tokenizer(config.model.vocabulary, *([END] if pairs else []))
     texts, length = bodies(config, sequences * steps), config.decoding.max_new_tokens
     prompts = [f"{BOS} {text} " for text in texts]
-    common = {
+    common: dict[str, Any] = {
         "max_steps": steps, "gradient_accumulation_steps": sequences // micro, "use_cpu": device.type == "cpu",
         "bf16": False, "activation_checkpointing": False, "disable_tqdm": True, "report_to": [],
         "logging_strategy": "no", "save_strategy": "no", "dataloader_pin_memory": False, "learning_rate": 5e-5,
     }
-    options = {"peft_config": lora, "processing_class": tokenizer}
+    options: dict[str, Any] = {"peft_config": lora, "processing_class": tokenizer}
     if pairs:
         rows = made_up_pairs(config, texts[: sequences * steps // 2], length - 1)
         data = Dataset.from_list([{"prompt": f"{BOS} {p} ", "chosen": c, "rejected": r} for p, c, r in rows])
@@ -72,13 +72,12 @@ def make_trainer(figure: Figure, folder: str) -> Any:
     reward = llama(config, "reward", device, scalar=True).requires_grad_(False)
     options |= {"train_dataset": data, "reward_funcs": reward, "reward_processing_classes": tokenizer}
     if name == "trl-rloo":
-        arguments = trl.RLOOConfig(
+        return trl.RLOOTrainer(model, **options, args=trl.RLOOConfig(
             folder, **common, per_device_train_batch_size=micro, max_completion_length=length, temperature=1.0,
-            num_generations=get_method("rloo").resolved(config.methods)["k"], num_iterations=1)
-        return trl.RLOOTrainer(model, args=arguments, **options)
-    arguments = OnlineDPOConfig(folder, **common, per_device_train_batch_size=micro // 2, max_new_tokens=length,
-                                max_length=config.decoding.max_prompt_tokens + length, temperature=1.0)
-    return OnlineDPOTrainer(model, args=arguments, **options)
+            num_generations=get_method("rloo").resolved(config.methods)["k"], num_iterations=1))
+    return OnlineDPOTrainer(model, **options, args=OnlineDPOConfig(
+        folder, **common, per_device_train_batch_size=micro // 2, max_new_tokens=length,
+        max_length=config.decoding.max_prompt_tokens + length, temperature=1.0))
 
 
 def time_peer(figure: Figure) -> dict[str, Any]:

@@ -135,7 +135,7 @@ def bodies(config: Config, count: int) -> list[str]:
 def made_up_pairs(config: Config, prompts: Sequence[str], length: int | None = None) -> list[Pair]:
     """(prompt, chosen, rejected), completions of ``length`` words (default: the full length, so without an EOS)."""
     length = length or config.decoding.max_new_tokens
-    return [(body, *(text(random_ids(config, length, side, row)) for side in ("chosen", "rejected")))
+    return [(body, text(random_ids(config, length, "chosen", row)), text(random_ids(config, length, "rejected", row)))
             for row, body in enumerate(prompts)]
 
 

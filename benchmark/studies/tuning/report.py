@@ -147,9 +147,8 @@ def _draw(axes: Axes, outcome: Outcome, place: int, method: str, look: style.Loo
     for result in results:
         x = place + 0.8 * ((result.trial + 0.5) / len(results) - 0.5)
         value = score(result, outcome.levels)
-        ended = not isinstance(value, str)
-        y = max(value, EDGE) if ended else EDGE
-        marker = "x" if not ended else "v" if value < EDGE else "o"
+        y = EDGE if isinstance(value, str) else max(value, EDGE)
+        marker = "x" if isinstance(value, str) else "v" if value < EDGE else "o"
         if result is chosen:
             axes.scatter(x, y, STAR, look.colour, marker="*", edgecolors=style.INK, linewidths=0.8, zorder=4)
         else:

@@ -38,7 +38,7 @@ def reference_levels(results: Sequence[Result]) -> dict[str, float]:
     """
     levels = {}
     for task in results[0].reached:
-        best = max((r.reached[task] for r in results if not isinstance(r.reached[task], str)), default=0.0)
+        best = max((value for r in results if not isinstance(value := r.reached[task], str)), default=0.0)
         if best <= 0:
             raise BenchmarkError(f"{task}: no trial of any method raised the validation reward, so there is no level "
                                  f"to measure trials by. Give a larger --budget or more --trials.")
@@ -51,7 +51,7 @@ def score(result: Result, levels: dict[str, float]) -> float | str:
     for word in (FAILED, DIVERGED):
         if word in result.reached.values():
             return word
-    return sum(result.reached[task] / level for task, level in levels.items()) / len(levels)
+    return sum(float(result.reached[task]) / level for task, level in levels.items()) / len(levels)
 
 
 def choose(results: Sequence[Result], levels: dict[str, float]) -> dict[str, Result]:

@@ -168,4 +168,4 @@ def over_seeds(values: Sequence[float | str]) -> float | str:
     for word in (FAILED, DIVERGED):
         if word in values:
             return word
-    return round(sum(values) / len(values), 6)
+    return round(sum(map(float, values)) / len(values), 6)
