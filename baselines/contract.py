@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
+from baselines.noise import Noise
 from benchmark.core.checkpoint import Saved
-from benchmark.core.seeding import derive_seed, standard_normal
 from benchmark.lm.adapted import Tensors
 from benchmark.lm.policy import Policy
 from benchmark.lm.reward import RewardModel
@@ -37,8 +37,7 @@ class Context:
         new_critic: builds a trainable value model that starts from r₀.
         pairs: the task's training pairs, preferred completion first.
         sequences: completions, or sequences of pairs, per update: the same for every method.
-        temperature: of rollouts and of the policy they define.
-        seed: the run's seed.
+        temperature: of rollouts and of the policy they define. seed: the run's seed.
     """
 
     policy: Policy
@@ -75,11 +74,11 @@ class Objective:
         sampled: whether the loss samples completions, and so has no gradient and takes many forward passes.
         rollout_passes: forward passes of a rollout per completion (generation, π₀, reward model); of the task's own
             pairs per sequence.
-        reading_passes: those of one reading of the loss.
-        parameters: trained beside the policy's (PPO's critic).
+        reading_passes: those of one reading of the loss. parameters: trained beside the policy's (PPO's critic).
+        warm: whether the present phase is the method's warm start; the loop says so.
     """
 
-    sampled = False
+    sampled = warm = False
     rollout_passes, reading_passes = 3, 1
 
     def __init__(self, context: Context, settings: Any):
@@ -124,33 +123,17 @@ class Problem(Protocol):
     def backward(self) -> float:
         """The loss; its gradients are added to ``.grad``."""
 
+    def derivative(self) -> tuple[float, float]:
+        """The loss and its derivative along the tangents of the parameters (torch.autograd.forward_ad)."""
+
     def terms(self, *seed: object) -> list[float]:
         """Parts that add up to :meth:`value`, over rows in an order drawn from the stream ``seed``."""
 
+    def compared(self) -> torch.Tensor:
+        """Log-probabilities (B, 2) of preferred and other completions."""
 
-@dataclass(frozen=True)
-class Noise:
-    """Random draws for one tensor, from streams named by (seed, update, sample, tensor): the same whenever they are
-    asked for, whatever the order and however the batch is split."""
-
-    theta: torch.Tensor
-    name: str
-    seed: int
-    update: int
-    sample: int = 0
-
-    def __call__(self, shape: Sequence[int] | None = None) -> torch.Tensor:
-        """N(0, 1) draws of this sample, in θ's dtype and place; ``shape`` default: θ's."""
-        names = ("perturbation", self.seed, self.update, *([self.sample] if self.sample else []))
-        return self._draw(shape, derive_seed(*names), self.name)
-
-    def shared(self, shape: Sequence[int], since: int, what: str = "") -> torch.Tensor:
-        """N(0, 1) draws that all samples of all updates share which name the same update ``since``: the basis of a
-        window needs no memory of its own, and is there again after a resume."""
-        return self._draw(shape, derive_seed("shared", self.seed, since, what), self.name)
-
-    def _draw(self, shape: Sequence[int] | None, *names: object) -> torch.Tensor:
-        return standard_normal(self.theta if shape is None else self.theta.new_empty(tuple(shape)), *names)
+    def each(self) -> list[Problem]:
+        """The losses of the single examples, which add up to :meth:`value`."""
 
 
 class Direction:
@@ -185,14 +168,14 @@ class Direction:
         """z of one tensor, in its shape; None = this tensor stays as it is. Asked for more than once an update: the
         same arguments must give the same bits."""
         coordinates = self.coordinates(name, theta, noise)
-        return None if coordinates is None else self.lift(name, theta, coordinates)
+        return None if coordinates is None else self.lift(name, theta, coordinates).to(theta.dtype)
 
     def coordinates(self, name: str, theta: torch.Tensor, noise: Noise) -> torch.Tensor | None:
         """Of a latent direction: those of z in the subspace."""
         raise NotImplementedError
 
     def lift(self, name: str, theta: torch.Tensor, coordinates: torch.Tensor) -> torch.Tensor:
-        """Of a latent direction: coordinates → a tensor in θ's shape. Linear."""
+        """Of a latent direction: coordinates → a tensor in θ's shape. Linear. Called after :meth:`coordinates`."""
         raise NotImplementedError
 
     def latent_shape(self, name: str, theta: torch.Tensor) -> tuple[int, ...]:
@@ -209,8 +192,9 @@ class Direction:
     def noted(self, name: str, estimate: torch.Tensor) -> None:
         """Told the estimate of a tensor (of its coordinates), before a rule makes anything of it."""
 
-    def carried(self, name: str, moment: torch.Tensor) -> torch.Tensor:
-        """What a rule remembers of a tensor, in its shape, after the subspace has changed."""
+    def carried(self, name: str, theta: torch.Tensor, noise: Noise, moment: torch.Tensor) -> torch.Tensor | None:
+        """What a rule remembers of a tensor, in its shape, after the subspace has changed; None = it forgets the
+        tensor."""
         return moment
 
     def figures(self) -> dict[str, float]:
@@ -231,10 +215,15 @@ class Probe:
     Attributes:
         epsilon: size of the perturbations.
         forwards: readings of the loss an update, each a forward pass over the batch.
+        exact: whether derivatives along z are read (forward-mode differentiation) in the place of losses.
+        tries: multiples of the rule's step at which the batch is read again; the best is kept, the first of equals.
+        each: whether every example of a batch is a sample of its own: its loss is read at its own z, at the scales of
+            :meth:`points`, and :meth:`weights` has the readings of one example after the other.
     """
 
     epsilon: float
     forwards: int
+    exact, tries, each = False, (), False
 
     def __init__(self, settings: Any):
         self.settings, self.epsilon = settings, settings.epsilon
@@ -244,8 +233,7 @@ class Probe:
         raise NotImplementedError
 
     def weights(self, losses: Sequence[float]) -> dict[int, float]:
-        """Sample → its weight in the estimate, from the readings in the order of :meth:`points`. No sample = no update
-        is made."""
+        """Sample → its weight in the estimate, from the readings in the order of :meth:`points`; none = no update."""
         raise NotImplementedError
 
     def state(self) -> Saved:
@@ -272,8 +260,9 @@ class Rule:
         An update calls this for groups of names that together are all that are updated."""
         raise NotImplementedError
 
-    def carry(self, carried: Callable[[str, torch.Tensor], torch.Tensor]) -> None:
-        """Replace all that is remembered of a tensor: ``carried`` takes its name and a moment in its shape."""
+    def carry(self, carried: Callable[[str, torch.Tensor], torch.Tensor | None]) -> None:
+        """Replace all that is remembered of a tensor: ``carried`` takes its name and a moment in its shape; None =
+        begin anew."""
 
     def apply(self, lr: float) -> None:
         """Update everything from ``.grad``."""
@@ -293,9 +282,8 @@ class Update:
 
     Attributes:
         loss: mean of the readings, or the loss that was back-propagated. lr: learning rate.
-        figures: further figures for the log.
+        figures: further figures for the log. sizes: ‖εz‖ of each tensor that was perturbed.
         readings: of a zeroth-order update, the losses that were read; none of a first-order one.
-        sizes: ‖εz‖ of each tensor that was perturbed.
     """
 
     loss: float

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from baselines import hyperparameters as hp
-from baselines.parts import DIRECTIONS, OBJECTIVES, PROBES, RULES, settings_from
+from baselines.parts import DIRECTIONS, ESTIMATORS, OBJECTIVES, PROBES, RULES, settings_from
 from benchmark.core.fields import checked, fields_of
 from benchmark.core.naming import load
 
@@ -71,13 +71,42 @@ class ZerothOrder:
                           lambda tensors: RULES[self.rule].build(tensors, values), seed, stream)
 
     def passes(self, values: dict[str, Any], whole: bool) -> int:
+        """An update's forward passes: its readings; tangents of activations and of weights are as dear as one each."""
+        probe = load(PROBES[self.probe].target)(settings_from(PROBES[self.probe].settings, values))
+        return probe.forwards * ((3 if whole else 2) if probe.exact else 1)
+
+    def copies(self) -> float:
+        """State, in copies of the trained parameters; what has the size of coordinates in a subspace is not counted."""
+        direction, rule = load(DIRECTIONS[self.direction].target), load(RULES[self.rule].target)
+        return direction.copies + (0.0 if direction.latent else rule.copies)
+
+
+@dataclass(frozen=True)
+class OnePiece:
+    """A zeroth-order estimator that is not made of direction, probe and rule."""
+
+    part: str
+    zeroth_order = True
+
+    @property
+    def title(self) -> str:
+        return self.part.replace("_", " ")
+
+    def settings(self) -> tuple[type, ...]:
+        return (ESTIMATORS[self.part].settings,)
+
+    def build(self, parameters: dict[str, Parameter], values: dict[str, Any], seed: int, stream: bool) -> Estimator:
+        part = ESTIMATORS[self.part]
+        return load(part.target)(parameters, settings_from(part.settings, values), seed)
+
+    def passes(self, values: dict[str, Any], whole: bool) -> int:
         """An update's forward passes: its readings."""
-        probe = PROBES[self.probe]
-        return load(probe.target)(settings_from(probe.settings, values)).forwards
+        part = ESTIMATORS[self.part]
+        return load(part.target).forwards(settings_from(part.settings, values))
 
     def copies(self) -> float:
         """State, in copies of the trained parameters."""
-        return load(DIRECTIONS[self.direction].target).copies + load(RULES[self.rule].target).copies
+        return load(ESTIMATORS[self.part].target).copies
 
 
 @dataclass(frozen=True)
@@ -89,28 +118,41 @@ class Method:
         version: part of a run's identity: raise it when results change.
         group: what ``--method GROUP`` selects; ``main`` is what ``--all`` runs.
         base: method whose overrides (of a profile or ``--set``) hold for this one too, under its own ``defaults``.
+        variant: method whose values all hold for this one, its base's and its own, instead of ``base``'s alone.
         start: method whose objective's and warm start's values hold for this one, above those of ``base``: both then
             begin alike, bit for bit.
         defaults: values that make this row what it is.
         published: values that its authors publish where they differ from those of its parts, each with its source.
         warm_start: number of first iterations that back-propagate the objective instead.
+        warm_every: iterations after which the warm start comes again; 0 = never.
     """
 
     name: str
     objective: str
-    estimator: FirstOrder | ZerothOrder
+    estimator: FirstOrder | ZerothOrder | OnePiece
     summary: str
     version: str = "1"
     group: str = "main"
     base: str = ""
+    variant: Method | None = None
     start: Method | None = None
     defaults: dict[str, Any] = field(default_factory=dict)
     published: dict[str, tuple[Any, str]] = field(default_factory=dict)
     warm_start: int = 0
+    warm_every: int = 0
+
+    def is_warm(self, iteration: int) -> bool:
+        """Whether an iteration is of the warm start."""
+        return (iteration % self.warm_every if self.warm_every else iteration) < self.warm_start
 
     @property
     def zeroth_order(self) -> bool:
         return self.estimator.zeroth_order
+
+    @property
+    def directed(self) -> bool:
+        """Whether its estimate is a sum of directions, each by its readings of a loss."""
+        return isinstance(self.estimator, ZerothOrder)
 
     @property
     def title(self) -> str:
@@ -140,7 +182,8 @@ class Method:
         fields = self.fields()
         published = {name: spec.default for name, spec in fields.items()}
         published |= {name: value for name, (value, _) in self.published.items()}
-        inherited = {k: v for k, v in overrides.get(self.base, {}).items() if k in fields}
+        given = self.variant.resolved(overrides) if self.variant else overrides.get(self.base, {})
+        inherited = {k: v for k, v in given.items() if k in fields}
         if self.start:
             begun = self.start.resolved(overrides)
             begun["warm_start_schedule"] = warm_schedule(begun)

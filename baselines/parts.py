@@ -43,13 +43,41 @@ OBJECTIVES: dict[str, Part] = {
     "online_dpo": Part(f"{_OBJECTIVES}.online_dpo:OnlineDPO", hp.OnlineDPO),
     "dpo": Part(f"{_OBJECTIVES}.dpo:DPO", hp.DPO),
     "reward": Part(f"{_OBJECTIVES}.reward:Reward", hp.Reward),
+    "noisy_pairs": Part(f"{_OBJECTIVES}.noisy_pairs:NoisyPairs", hp.NoisyPairs),
 }
 DIRECTIONS: dict[str, Part] = {
     "gaussian": Part(f"{_DIRECTIONS}.gaussian:Gaussian"),
+    "rademacher": Part(f"{_DIRECTIONS}.gaussian:Rademacher"),
     "informed": Part(f"{_DIRECTIONS}.informed:Informed", hp.Informed),
+    "low_rank": Part(f"{_DIRECTIONS}.subspace:LowRank", hp.LowRank),
+    "left_haar": Part(f"{_DIRECTIONS}.subspace:LeftHaar", hp.Subspace),
+    "both_haar": Part(f"{_DIRECTIONS}.subspace:BothHaar", hp.BothHaar),
+    "cone": Part(f"{_DIRECTIONS}.cone:Cone", hp.Cone),
+    "curvature": Part(f"{_DIRECTIONS}.curvature:Curvature", hp.Curvature),
+    "blocks": Part(f"{_DIRECTIONS}.masked:Blocks", hp.Blocks),
+    "small_weights": Part(f"{_DIRECTIONS}.masked:SmallWeights", hp.SmallWeights),
+    "informed_last_update": Part(f"{_DIRECTIONS}.variants:LastUpdate", hp.Informed),
+    "informed_start_norm": Part(f"{_DIRECTIONS}.variants:StartNorm", hp.Informed),
+    "informed_scaled_rate": Part(f"{_DIRECTIONS}.variants:ScaledRate", hp.Informed),
+    "informed_off_previous": Part(f"{_DIRECTIONS}.variants:OffPrevious", hp.Informed),
+    "informed_along_reward": Part(f"{_DIRECTIONS}.variants:AlongReward", hp.Informed),
+    "informed_plus_reward": Part(f"{_DIRECTIONS}.variants:PlusReward", hp.Informed),
+    "random_factors": Part(f"{_DIRECTIONS}.factors:RandomFactors", hp.RandomFactors),
+    "sign_factors": Part(f"{_DIRECTIONS}.factors:SignFactors"),
 }
 PROBES: dict[str, Part] = {
     "two_point": Part(f"{_ESTIMATORS}.probes:TwoPoint", hp.TwoPoint),
+    "conservative": Part(f"{_ESTIMATORS}.probes:Conservative", hp.TwoPoint),
+    "scalar_sign": Part(f"{_ESTIMATORS}.probes:ScalarSign", hp.TwoPoint),
+    "normalised": Part(f"{_ESTIMATORS}.probes:Normalised", hp.Normalised),
+    "scalar_adaptive": Part(f"{_ESTIMATORS}.probes:ScalarAdaptive", hp.ScalarAdaptive),
+    "forward_gradient": Part(f"{_ESTIMATORS}.probes:ForwardGradient", hp.ForwardGradient),
+    "best": Part(f"{_ESTIMATORS}.probes:Best", hp.Best),
+    "three_point": Part(f"{_ESTIMATORS}.probes:ThreePoint", hp.Curvature),
+    "one_sided": Part(f"{_ESTIMATORS}.probes:OneSided", hp.OneSided),
+    "population": Part(f"{_ESTIMATORS}.probes:Population", hp.Population),
+    "low_rank_population": Part(f"{_ESTIMATORS}.probes:LowRankPopulation", hp.LowRankPopulation),
+    "each_example": Part(f"{_ESTIMATORS}.probes:EachExample", hp.EachExample),
 }
 RULES: dict[str, Part] = {
     "sgd": Part(f"{_ESTIMATORS}.rules:SGD", hp.SGD),
@@ -57,4 +85,13 @@ RULES: dict[str, Part] = {
     "momentum": Part(f"{_ESTIMATORS}.rules:Momentum", hp.Momentum),
     "adamw": Part(f"{_ESTIMATORS}.rules:AdamW", hp.AdamW),
     "muon": Part(f"{_ESTIMATORS}.rules:Muon", hp.Muon),
+    "averaged": Part(f"{_ESTIMATORS}.rules:Averaged", hp.Momentum),
+    "adam": Part(f"{_ESTIMATORS}.rules:Adam", hp.Adam),
+    "orthogonal": Part(f"{_ESTIMATORS}.rules:Orthogonal", hp.SGD),
+    "radazo": Part(f"{_ESTIMATORS}.rules:RAdaZO", hp.RAdaZO),
+}
+# Zeroth-order estimators of one piece: they take their parameters, settings and the run's seed.
+ESTIMATORS: dict[str, Part] = {
+    "comparison": Part(f"{_ESTIMATORS}.comparison:Comparison", hp.Comparison),
+    "singular_values": Part(f"{_ESTIMATORS}.singular_values:SingularValues", hp.SingularValues),
 }

@@ -10,18 +10,26 @@ from typing import Any
 
 from baselines import hyperparameters as hp
 from baselines.family import FAMILY, MEZO
-from baselines.method import FirstOrder, Method, ZerothOrder
-from baselines.parts import DIRECTIONS, OBJECTIVES, PROBES, RULES, Part
+from baselines.method import FirstOrder, Method, OnePiece, ZerothOrder
+from baselines.parts import DIRECTIONS, ESTIMATORS, OBJECTIVES, PROBES, RULES, Part
 from benchmark.core.naming import check_name
 
-__all__ = ["DIRECTIONS", "METHODS", "OBJECTIVES", "PROBES", "RULES", "FirstOrder", "Method", "Part", "ZerothOrder",
-           "get_method", "hp", "method_groups"]
+__all__ = ["DIRECTIONS", "ESTIMATORS", "METHODS", "OBJECTIVES", "PROBES", "RULES", "FirstOrder", "Method", "OnePiece",
+           "Part", "ZerothOrder", "get_method", "hp", "method_groups"]
 
 
-def _control(name: str, summary: str, objective: str = "rloo", **defaults: Any) -> Method:
+def _control(name: str, summary: str, objective: str = "rloo", direction: str = "informed", warm_every: int = 0,
+             **defaults: Any) -> Method:
     """ZOPrO with one thing taken away or changed; all else is what it is for ``zopro``."""
-    return dataclasses.replace(ZOPRO, name=name, objective=objective, summary=summary, group="ablation", base="zopro",
-                               defaults=defaults)
+    return dataclasses.replace(ZOPRO, name=name, objective=objective, estimator=ZerothOrder(direction), summary=summary,
+                               group="ablation", base="zopro", warm_every=warm_every, defaults=defaults)
+
+
+def _warm(name: str) -> Method:
+    """A row of the family after ZOPrO's warm start."""
+    (row,) = (row for row in FAMILY if row.name == name)
+    return dataclasses.replace(row, name=f"{name}-warm", summary=f"{row.summary}; after ZOPrO's warm start",
+                               group="zo-warm", base=name, variant=row, start=ZOPRO, warm_start=1)
 
 
 # The published training loops of RLOO and PPO do not clip gradients; those of DPO and online DPO do.
@@ -50,6 +58,17 @@ METHODS: dict[str, Method] = {
         _control("zopro-no-norm-matching", "noise at its own length, with MeZO's published lr and ε", match_norm=False,
                  lr=1e-4, epsilon=1e-2),
         _control("zopro-shuffled", "advantages dealt out at random", "rloo_shuffled"),
+        _control("zopro-last-update", "along the last update, as long as the previous iteration's",
+                 direction="informed_last_update"),
+        _control("zopro-start-norm", "always as long as the warm start's update", direction="informed_start_norm"),
+        _control("zopro-rewarm", "every other iteration is a warm start", warm_every=2),
+        # lr is that of a gradient's projection, not ZOPrO's.
+        _control("zopro-scaled-lr", "lr over the squared length of the previous update",
+                 direction="informed_scaled_rate", lr=1e-2),
+        _control("zopro-off-previous", "noise projected off the previous update", direction="informed_off_previous"),
+        _control("zopro-along-reward", "noise along the reward model's update only", direction="informed_along_reward"),
+        _control("zopro-plus-reward", "along the previous update plus the reward model's",
+                 direction="informed_plus_reward"),
         dataclasses.replace(ZOPRO, name="zopro-published", summary="published settings, whatever the profile says",
                             group="ablation"),
         Method("mezo-warm", "rloo", MEZO, "MeZO after ZOPrO's warm start", group="ablation", base="mezo", start=ZOPRO,
@@ -57,6 +76,7 @@ METHODS: dict[str, Method] = {
         Method("no-update", "rloo", MEZO, "lr = 0: the noise floor of the evaluation", group="ablation", base="mezo",
                defaults={"lr": 0.0}),
         *FAMILY,
+        *map(_warm, ("lozo", "hizoo", "subzero", "conmezo", "zo-muon")),
     )
 }
 

@@ -64,12 +64,15 @@ class Optimizer(Rule):
             group["lr"] = lr
         self.optimizer.step()  # parameters without .grad are left alone
 
-    def carry(self, carried: Callable[[str, torch.Tensor], torch.Tensor]) -> None:
+    def carry(self, carried: Callable[[str, torch.Tensor], torch.Tensor | None]) -> None:
         for name, parameter in self.parameters.items():
             moments = self.optimizer.state.get(parameter, {})
-            for key, moment in moments.items():
-                if torch.is_tensor(moment) and moment.shape == parameter.shape:
-                    moments[key] = carried(name, moment)
+            new = {key: carried(name, moment) for key, moment in moments.items()
+                   if torch.is_tensor(moment) and moment.shape == parameter.shape}
+            if None in new.values():
+                del self.optimizer.state[parameter]
+            else:
+                moments.update(new)
 
     def state(self) -> Saved:
         return {"optimizer": optimizer_state(self.optimizer)}
@@ -110,3 +113,80 @@ class Muon(Optimizer):
                               f"adapter.kind=lora, or another rule.")
         return torch.optim.Muon(parameters, lr=self.settings.lr, weight_decay=self.settings.weight_decay,
                                 momentum=self.settings.momentum)
+
+
+class Averaged(Momentum):
+    """A moving average: m ← μ m + (1 − μ) ĝ, at first m = ĝ; θ ← θ − lr·m."""
+
+    def make(self, parameters: list[Parameter]) -> torch.optim.Optimizer:
+        return torch.optim.SGD(parameters, lr=self.settings.lr, momentum=self.settings.momentum,
+                               dampening=self.settings.momentum, weight_decay=self.settings.weight_decay)
+
+
+class Adam(AdamW):
+    """Adam with decay rates of its own."""
+
+    settings: hp.Adam
+
+    def make(self, parameters: list[Parameter]) -> torch.optim.Optimizer:
+        return torch.optim.AdamW(parameters, lr=self.settings.lr, weight_decay=self.settings.weight_decay,
+                                 betas=(self.settings.beta1, self.settings.beta2))
+
+
+class Orthogonal(SGD):
+    """θ ← θ − lr·(O + weight_decay·θ), O the estimate of every matrix with its singular values brought near 1. A
+    vector is a matrix of one row. Without the momentum and the scale by shape of torch.optim.Muon."""
+
+    def step(self, names: list[str], estimate: torch.Tensor, lr: float) -> None:
+        shapes = [self.parameters[name].shape for name in names]
+        parts = estimate.split([shape.numel() for shape in shapes])
+        steps = [newton_schulz(part.view(shape if len(shape) == 2 else (1, -1)))
+                 for part, shape in zip(parts, shapes, strict=True)]
+        super().step(names, torch.cat([step.reshape(-1) for step in steps]), lr)
+
+
+def newton_schulz(matrix: torch.Tensor) -> torch.Tensor:
+    """Five quintic Newton–Schulz iterations (Jordan et al. 2024): U S Vᵀ → about U Vᵀ, in the matrix's own dtype; its
+    singular values end in [0.7, 1.2] unless they were below some thousandths of the norm. Zero stays zero."""
+    x = matrix.mT if matrix.shape[0] > matrix.shape[1] else matrix
+    x = x / (x.norm() + 1e-7)
+    for _ in range(5):
+        square = x @ x.mT
+        x = 3.4445 * x + (-4.7750 * square + 2.0315 * square @ square) @ x
+    return x.mT if matrix.shape[0] > matrix.shape[1] else x
+
+
+class RAdaZO(Rule):
+    """Adam whose second moment is that of the first moment, not of the estimate (Shu et al. 2025, arXiv 2502.01014):
+    m ← β₁m + (1 − β₁)ĝ; v ← β₂v + (1 − β₂)m²; θ ← θ − lr·(m / √(v + ζ) + weight_decay·θ). Moments are float32."""
+
+    copies = 2.0
+    settings: hp.RAdaZO
+
+    def __init__(self, parameters: dict[str, Parameter], settings: hp.RAdaZO):
+        super().__init__(parameters, settings)
+        self.moments: dict[str, list[torch.Tensor]] = {}  # m and v
+
+    def begin_iteration(self, iteration: int) -> None:
+        if iteration and self.settings.schedule == "linear_iteration":
+            self.moments = {}
+
+    def step(self, names: list[str], estimate: torch.Tensor, lr: float) -> None:
+        settings, tensors = self.settings, [self.parameters[name].data for name in names]
+        for name, theta, part in zip(names, tensors, estimate.split([t.numel() for t in tensors]), strict=True):
+            zero = torch.zeros_like(theta, dtype=torch.float32)
+            first, second = self.moments.setdefault(name, [zero, zero.clone()])
+            first.lerp_(part.view_as(theta).float(), 1 - settings.beta1)
+            second.lerp_(first.square(), 1 - settings.beta2)
+            move = first / (second + settings.zeta).sqrt() + settings.weight_decay * theta
+            theta.copy_(theta.float().sub_(move, alpha=lr))
+
+    def carry(self, carried: Callable[[str, torch.Tensor], torch.Tensor]) -> None:
+        self.moments = {name: [carried(name, moment) for moment in both] for name, both in self.moments.items()}
+
+    def state(self) -> Saved:
+        return {"moments": self.moments}
+
+    def load_state(self, state: Saved) -> None:
+        self.moments = {name: [moment.to(self.parameters[name].device) for moment in both]
+                        for name, both in state["moments"].items()}

@@ -12,14 +12,17 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 import torch
+from torch.autograd import forward_ad
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from baselines.contract import Direction, History, Noise, Probe, Problem, Progress, Rule, Update, scheduled
 from baselines.estimators.health import Arrival
 from baselines.estimators.perturbation import Perturbed, moved
 from benchmark.core.checkpoint import Saved
-from benchmark.core.errors import RunError
+from benchmark.core.errors import ConfigError, RunError
 
 GROUPED_ENTRIES = 2**18  # small tensors are updated together, up to so many entries at a time
+KEPT_SAMPLES = 4  # samples of an update whose z are kept; those of further ones are made anew, as all are by a stream
 
 
 class ZerothOrder:
@@ -41,8 +44,9 @@ class ZerothOrder:
         self.groups = grouped(parameters)
 
     def _latents(self) -> dict[str, torch.nn.Parameter]:
-        """Coordinates of a step, zero between updates."""
-        return {name: torch.nn.Parameter(theta.data.new_zeros(self.direction.latent_shape(name, theta)))
+        """Coordinates of a step, zero between updates; at least float32, and with them what a rule remembers."""
+        return {name: torch.nn.Parameter(torch.zeros(self.direction.latent_shape(name, theta), device=theta.device,
+                                                     dtype=torch.promote_types(theta.dtype, torch.float32)))
                 for name, theta in self.parameters.items()}
 
     @property
@@ -73,28 +77,43 @@ class ZerothOrder:
 
     @torch.no_grad()
     def read(self, problem: Problem, progress: Progress) -> tuple[list[float], dict[int, float], Callable]:
-        """Read the losses of the present update; return them, the weights that they give, and (sample, name) → z.
+        """Read the losses of the present update; return those of the batch, the weights that they give, and (sample,
+        name) → z.
 
         Raises:
-            RunError: a weight is not finite.
+            RunError: a loss or a weight is not finite.
         """
         self.direction.begin(self.updates, progress)
-        points, kept = self.probe.points(), {}
+        points, kept = self._points(problem), {}
 
         def z(sample: int, name: str) -> torch.Tensor | None:
-            if self.stream:
+            if self.stream or sample >= KEPT_SAMPLES:
                 return self.z(sample, name)
             if (sample, name) not in kept:
                 kept[sample, name] = self.z(sample, name)
             return kept[sample, name]
 
-        losses = [self._loss_at(problem, partial(z, sample), scale) for sample, scale in points]
-        weights = self.probe.weights(losses)
-        if not all(map(math.isfinite, weights.values())):
+        if self.probe.exact:
+            pairs = [self._derivative_along(part, partial(z, sample)) for part, sample, _ in points]
+            losses, read = [loss for loss, _ in pairs], [slope for _, slope in pairs]
+        else:
+            losses = read = [self._loss_at(part, partial(z, sample), scale) for part, sample, scale in points]
+        weights = self.probe.weights(read)
+        if not all(map(math.isfinite, [*losses, *weights.values()])):
             listed = " and ".join(f"{loss}" for loss in losses)
             raise RunError(f"diverged: the perturbed losses are {listed}. Lower lr or epsilon.")
+        if self.probe.each:
+            scales = len(self.probe.points())
+            losses = [sum(losses[place::scales]) for place in range(scales)]
         self.direction.measured(losses)
         return losses, weights, z
+
+    def _points(self, problem: Problem) -> list[tuple[Problem, int, float]]:
+        """What is read, sample and scale of every reading."""
+        if not self.probe.each:
+            return [(problem, sample, scale) for sample, scale in self.probe.points()]
+        return [(part, example, scale) for example, part in enumerate(problem.each())
+                for _, scale in self.probe.points()]
 
     def _loss_at(self, problem: Problem, z_of: Callable[[str], torch.Tensor | None], scale: float) -> float:
         """L(θ + scale · z)."""
@@ -108,14 +127,33 @@ class ZerothOrder:
         with (moved if problem.sampled else Perturbed)(self.parameters, value):
             return problem.value()
 
+    def _derivative_along(self, problem: Problem, z_of: Callable[[str], torch.Tensor | None]) -> tuple[float, float]:
+        """L(θ) and ⟨∇L, z⟩."""
+        if problem.sampled:
+            raise ConfigError("forward gradient: a loss that samples has no derivative. Use another objective, or a "
+                              "probe of losses.")
+
+        def dual(name: str) -> torch.Tensor:
+            theta, z = self.parameters[name].data, z_of(name)
+            return theta if z is None else forward_ad.make_dual(theta, z)
+
+        try:  # fused attention has no forward-mode derivative
+            with forward_ad.dual_level(), sdpa_kernel(SDPBackend.MATH), Perturbed(self.parameters, dual):
+                return problem.derivative()
+        except NotImplementedError as error:
+            raise ConfigError(f"forward gradient: torch has no forward-mode derivative of a part of this model "
+                              f"({str(error).splitlines()[0]}). Use another architecture, or mezo.") from None
+
     @torch.no_grad()
     def step(self, problem: Problem, progress: Progress) -> Update:
         losses, weights, z = self.read(problem, progress)
         if self.direction.renewed:
-            self.rule.carry(self.direction.carried)
+            self.rule.carry(lambda name, moment: self.direction.carried(name, self.parameters[name].data,
+                                                                        self._noise(0, name), moment))
         settings, epsilon = self.rule.settings, self.probe.epsilon
         lr = scheduled(settings.lr, settings.schedule, progress)
         arrival, sizes = Arrival(epsilon), {}
+        start = {name: p.data.clone() for name, p in self.parameters.items()} if self.probe.tries and weights else {}
         for names, first in self._perturbed(z, min(weights, default=0)):
             sizes |= {name: epsilon * part.float().norm().item() for name, part in zip(names, first, strict=True)}
             before = flat([self.parameters[name].data for name in names], copy=True)
@@ -124,8 +162,30 @@ class ZerothOrder:
             arrival.note(before, flat([self.parameters[name].data for name in names]), flat(first))
         self.updates += 1
         slope = next(iter(weights.values())) if len(weights) == 1 else math.hypot(*weights.values())
-        return Update(sum(losses) / len(losses), lr, {"slope": slope, **arrival.figures(), **self.direction.figures()},
-                      tuple(losses), sizes)
+        figures = {"slope": slope, **arrival.figures(), **self.direction.figures()}
+        if start:
+            figures["kept"] = kept = self._best_of(problem, start)
+            figures |= {"step_norm": abs(kept) * figures["step_norm"], "step_cosine": kept * figures["step_cosine"]}
+        return Update(sum(losses) / len(losses), lr, figures, () if self.probe.exact else tuple(losses), sizes)
+
+    def _best_of(self, problem: Problem, start: dict[str, torch.Tensor]) -> float:
+        """Read the loss at multiples of the step that was made from ``start``, keep the best, return the multiple."""
+        ends = {name: p.data.clone() for name, p in self.parameters.items()}
+
+        def move(multiple: float) -> None:
+            for name, parameter in self.parameters.items():
+                parameter.data.copy_(ends[name] if multiple == 1 else start[name].lerp(ends[name], multiple))
+
+        losses = []
+        for multiple in self.probe.tries:
+            move(multiple)
+            losses.append(problem.value())
+        if not all(map(math.isfinite, losses)):
+            move(0.0)
+            raise RunError(f"diverged: the losses at multiples of the step are {losses}. Lower lr.")
+        best = self.probe.tries[losses.index(min(losses))]
+        move(best)
+        return best
 
     def _estimate(self, names: list[str], first: list[torch.Tensor], weights: dict[int, float],
                   z: Callable) -> torch.Tensor:
@@ -135,7 +195,7 @@ class ZerothOrder:
             zs = first if estimate is None else [z(sample, name) for name in names]
             followed = [self.direction.followed(name, self.parameters[name].data, self._noise(sample, name), part)
                         for name, part in zip(names, zs, strict=True)]
-            term = weight * flat(followed)
+            term = weight * flat(followed).to(self.acted[names[0]].dtype)
             estimate = term if estimate is None else estimate.add_(term)
         return estimate
 
@@ -148,6 +208,7 @@ class ZerothOrder:
         self.rule.step(names, estimate, lr)
         for name in names if self.direction.latent else ():
             theta, step = self.parameters[name].data, self.acted[name].data
+            theta.mul_(1 - lr * self.rule.settings.weight_decay)  # θ's, which the rule does not see
             theta.add_(self.direction.lift(name, theta, step))
             step.zero_()
 

@@ -14,12 +14,17 @@ from benchmark.lm.rollout import Batch
 from benchmark.lm.sequences import Sequences, join
 
 
+def pair_logprobs(policy: Policy, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+    """Log-probabilities (B,) of the chosen and of the rejected completions."""
+    return policy.logprobs(batch.whole).sum(1).chunk(2)
+
+
 def pair_loss(policy: Policy, batch: Batch, settings: hp.DPO | hp.OnlineDPO) -> torch.Tensor:
     """Preference loss of (chosen, rejected) pairs whose reference log-probabilities are in the batch.
 
     Log-probabilities are those of the model itself (temperature 1), as in every DPO implementation.
     """
-    chosen, rejected = policy.logprobs(batch.whole).sum(1).chunk(2)
+    chosen, rejected = pair_logprobs(policy, batch)
     lengths = tuple(part.completion_mask.sum(1) for part in batch.parts)
     losses = preference_loss(settings.loss, chosen - batch.values["reference_chosen"],
                              rejected - batch.values["reference_rejected"], settings.beta, settings.label_smoothing,
@@ -39,7 +44,10 @@ class DPO(Objective):
         self._order = ShuffledPasses(len(context.pairs), "pairs", context.seed)
 
     def collect(self) -> Batch:
-        rows = self._order.take(max(1, self.context.sequences // 2))
+        return self.batch_of(self._order.take(max(1, self.context.sequences // 2)))
+
+    def batch_of(self, rows: list[int]) -> Batch:
+        """These of the training pairs."""
         policy, pairs = self.context.policy, [self.context.pairs[row] for row in rows]
         parts = tuple(policy.encoder.rows([(pair[0], pair[side]) for pair in pairs], policy.device) for side in (1, 2))
         self._note_reference(rows, join(list(parts)))
@@ -70,3 +78,7 @@ class DPO(Objective):
 
     def loss(self, batch: Batch) -> torch.Tensor:
         return pair_loss(self.context.policy, batch, self.settings)
+
+    def compared(self, batch: Batch) -> torch.Tensor:
+        """Log-probabilities (B, 2) of chosen and rejected."""
+        return torch.stack(pair_logprobs(self.context.policy, batch), 1)

@@ -35,6 +35,9 @@ def command_diagnose(options: argparse.Namespace) -> int:
     from benchmark.studies.directions import Settings, write_diagnosis
 
     candidates = names(options.candidate, list(METHODS), "method", method_groups()) if options.candidate else []
+    if others := [name for name in candidates if METHODS[name].zeroth_order and not METHODS[name].directed]:
+        print(f"left out, for their steps are no sums of directions: {', '.join(others)}")
+    candidates = [name for name in candidates if name not in others]
     settings = Settings(draws=options.draws, epsilon=options.epsilon, candidates=tuple(candidates))
     runs = chosen_runs(options, ["zopro"], trust_remote_code=options.trust_remote_code)
     runs = [(with_models(run, options.model, options.judge), store) for run, store in runs]

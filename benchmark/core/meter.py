@@ -46,7 +46,7 @@ class Meter:
         self._start = self._since = clock()
         self.seconds = dict.fromkeys(LEDGERS, 0.0)
         self.tokens = dict.fromkeys(LEDGERS, 0.0)
-        self.completions = 0
+        self.completions = self.generated_tokens = 0
         self.updates = 0
 
     def _book(self) -> None:
@@ -81,14 +81,20 @@ class Meter:
         if self._stack[-1] in METHOD_LEDGERS:
             self.completions += completions
 
+    def generated(self, tokens: int) -> None:
+        """Count tokens that a method sampled, prompts and padding excluded (again, in its ledgers only)."""
+        if self._stack[-1] in METHOD_LEDGERS:
+            self.generated_tokens += tokens
+
     def spent(self) -> dict[str, float]:
-        """What the method has spent, in every kind of budget."""
+        """What the method has spent, in every kind of budget, and the tokens that it sampled for it."""
         self._book()
         return {
             "forward_tokens": round(sum(self.tokens[name] for name in METHOD_LEDGERS), 3),
             "seconds": sum(self.seconds[name] for name in METHOD_LEDGERS),
             "completions": self.completions,
             "updates": self.updates,
+            "generated_tokens": self.generated_tokens,
         }
 
     def wall_seconds(self) -> float:
@@ -99,7 +105,7 @@ class Meter:
     def state(self) -> dict[str, Any]:
         """Everything booked so far, for a checkpoint."""
         return {"wall": self.wall_seconds(), "seconds": dict(self.seconds), "tokens": dict(self.tokens),
-                "completions": self.completions, "updates": self.updates}
+                "completions": self.completions, "updates": self.updates, "generated_tokens": self.generated_tokens}
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Go on from an interrupted run's accounts; all that this meter has booked itself was spent on setting up."""
@@ -108,6 +114,7 @@ class Meter:
         self.seconds["setup"] += again
         self.tokens = dict.fromkeys(LEDGERS, 0.0) | state["tokens"]
         self.completions, self.updates = state["completions"], state["updates"]
+        self.generated_tokens = state.get("generated_tokens", 0)  # older checkpoints have none
         self._start -= state["wall"]
 
     def close(self) -> float:

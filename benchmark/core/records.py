@@ -43,6 +43,11 @@ FIGURES = {
     "changed_share": ("0–1", "share of the trained entries that adding εz changes; zeroth-order"),
     "step_cosine": ("−1–1", "cosine of step and z, 0 where one of them is zero; zeroth-order"),
     "weight": ("0–1", "weight a of the previous update in z; ZOPrO"),
+    "beta": ("0–1", "share of the momentum that is kept; ConMeZO"),
+    "block": ("", "block that is perturbed, from 0; block-wise MeZO"),
+    "h_change_mean": ("", "mean of |h − 1| over the entries of the diagonal curvature h; HiZOO"),
+    "h_change_max": ("", "largest |h − 1|; HiZOO"),
+    "kept": ("", "multiple of the step that was kept; conservative updates"),
     "lr": ("", "learning rate"),
     "noise_floor": ("loss", "how large the difference becomes by noise alone in 95 % of cases; zeroth-order"),
 }
@@ -185,6 +190,7 @@ class Spent(Record):
     seconds: float | None = entry("time", "s")
     completions: int | None = entry("completions scored by the reward model")
     updates: int | None = entry("updates")
+    generated_tokens: int | None = entry("tokens sampled, prompts and padding excluded", "tokens", default=None)
 
 
 @dataclass(frozen=True, kw_only=True)

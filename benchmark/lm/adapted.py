@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.autograd import forward_ad
 
 from benchmark.core.meter import Meter
 from benchmark.lm.encoder import Encoder
@@ -170,7 +171,8 @@ class Adapted:
     def _charge(self, sequences: Sequences) -> None:
         tokens = int(sequences.mask.sum())
         self.meter.forward(tokens, self.share)
-        if torch.is_grad_enabled():
+        # Tangents cost what gradients do: those of activations as much as a forward pass, those of weights on top.
+        if torch.is_grad_enabled() or forward_ad._current_level >= 0:
             self.meter.backward(tokens, self.trained, self.share)
 
 

@@ -118,6 +118,7 @@ class Policy(Adapted):
                                for start_part, new_part in ((ids, new), (mask, (after == 0).long())))
                 parts.append(Sequences(whole, seen, width))
                 self.meter.forward(int(seen.sum()), self.share)
+                self.meter.generated(int(seen[:, width:].sum()))
                 logprobs.append(values)
         return join(parts, encoder.pad), _pad_stack(logprobs, 0.0)
 

@@ -39,8 +39,9 @@ class RunInProgress:
         self.who = Participants(run, prepared, self.meter)
         self.refinement = Refinement(self.who)
         self.slices = BudgetSlices(run.budget.limit, run.budget.kind, run.config.loop.iterations, self.meter)
-        self.warm = self.who.method.warm_start > 0  # whether the estimator is that of the warm start
+        self.warm = self.who.method.is_warm(0)  # whether the estimator is that of the warm start
         self.estimator = self.who.new_estimator(self.warm)
+        self.paused: Saved | None = None  # state of the estimator that a warm start has taken over from
         self.health, self.noise = Health(), dict[int, float]()
         self.iteration, self.begun = 0, False  # the present one, and whether its first update has been made
         self.evaluated = 0  # evaluation points passed, of config.evaluation.points
@@ -96,8 +97,12 @@ class RunInProgress:
         """Nothing, in an iteration that an interrupted attempt has begun."""
         if self.begun:
             return
-        if self.warm and self.iteration >= self.who.method.warm_start:
-            self.warm, self.estimator = False, self.who.new_estimator(False)
+        if (warm := self.who.method.is_warm(self.iteration)) != self.warm:
+            self.paused = self.estimator.state() if warm else self.paused
+            self.warm, self.estimator = warm, self.who.new_estimator(warm)
+            if self.paused and not warm:  # its random streams go on where they were, and so does its rule
+                self.estimator.load_state(self.paused)
+                self.paused = None
         self.estimator.begin_iteration(self.iteration, self.store)
 
     def _update(self, batch: AnyBatch) -> None:
@@ -120,7 +125,7 @@ class RunInProgress:
 
     # A checkpoint holds parts that say their own state, and fields of this object.
     PARTS = ("meter", "estimator")
-    FIELDS = ("iteration", "begun", "warm", "evaluated", "peaks", "resumed")
+    FIELDS = ("iteration", "begun", "warm", "paused", "evaluated", "peaks", "resumed")
 
     def _checkpoint(self) -> None:
         """Keep all that the rest of the run depends on."""

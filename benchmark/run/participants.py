@@ -47,6 +47,7 @@ class Participants:
 
     def new_estimator(self, warm: bool) -> Estimator:
         """What finds the descent: in the ``warm`` start, or after it."""
+        self.objective.warm = warm
         parameters = {**self.policy.parameters, **self.objective.parameters}
         for parameter in parameters.values():
             parameter.grad = None  # the warm start's

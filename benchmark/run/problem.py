@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import torch
+from torch.autograd import forward_ad
 
 from baselines.contract import Objective
+from benchmark.core.errors import ConfigError
 from benchmark.lm.rollout import AnyBatch
 
 NOISE_PARTS = 8  # of a batch, at least, when the noise of its loss is measured
@@ -37,7 +41,20 @@ class BatchProblem:
             total += loss.item()
         return total
 
+    def derivative(self) -> tuple[float, float]:
+        pairs = [forward_ad.unpack_dual(self.objective.loss(part)) for part in self.batch.split(self.micro_batch)]
+        return (sum(pair.primal.item() for pair in pairs),
+                sum(0.0 if pair.tangent is None else pair.tangent.item() for pair in pairs))
+
     def terms(self, *seed: object) -> list[float]:
         # Small parts, because the terms of a loss may cancel (advantages add up to zero): rounding acts on terms.
         size = max(1, min(self.micro_batch, len(self.batch) // NOISE_PARTS))
         return [self.objective.loss(part).item() for part in self.batch.shuffled(*seed).split(size)]
+
+    def each(self) -> list[BatchProblem]:
+        return [replace(self, batch=example) for example in self.batch.split(1)]
+
+    def compared(self) -> torch.Tensor:
+        if not hasattr(self.objective, "compared"):
+            raise ConfigError(f"{type(self.objective).__name__} has no pairs to compare. Use an objective that has.")
+        return torch.cat([self.objective.compared(part) for part in self.batch.split(self.micro_batch)])

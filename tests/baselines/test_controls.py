@@ -18,6 +18,8 @@ CHANGES = {  # control → the hyperparameters in which it differs from zopro un
     "zopro-warm-start": {"lr"}, "zopro-previous": {"decay", "initial_weight"},
     "zopro-random": {"decay", "initial_weight"}, "zopro-no-projection": {"project"},
     "zopro-no-norm-matching": {"match_norm", "lr", "epsilon"}, "zopro-shuffled": set(),
+    "zopro-last-update": set(), "zopro-start-norm": set(), "zopro-rewarm": set(), "zopro-scaled-lr": {"lr"},
+    "zopro-off-previous": set(), "zopro-along-reward": set(), "zopro-plus-reward": set(),
 }
 
 

@@ -98,8 +98,20 @@ class Informed(Direction):
         self.weight = decayed(self.settings, progress.iteration, update - self.first_update)
 
     def z(self, name: str, theta: torch.Tensor, noise: Noise) -> torch.Tensor:
-        return informed_direction(noise(), self.previous[name], self.reward_update.get(name), self.weight,
+        return informed_direction(self.noise(name, noise), self.axis(name), self.off(name), self.weight,
                                   self.settings.match_norm)
+
+    def noise(self, name: str, noise: Noise) -> torch.Tensor:
+        """e."""
+        return noise()
+
+    def axis(self, name: str) -> torch.Tensor:
+        """prev."""
+        return self.previous[name]
+
+    def off(self, name: str) -> torch.Tensor | None:
+        """What the noise is kept orthogonal to."""
+        return self.reward_update.get(name)
 
     def figures(self) -> dict[str, float]:
         return {"weight": self.weight}

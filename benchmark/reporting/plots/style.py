@@ -41,8 +41,47 @@ PALETTE: dict[str, Look] = {
     "zopro-no-norm-matching": Look("#CC79A7", "p", (0, (3, 1, 1, 1)), 1.5),
     "zopro-shuffled": Look("#56B4E9", "d", (0, (1.2, 1.2)), 1.5),
     "zopro-published": Look("#882255", "P", (0, (1.2, 1.2)), 1.5),
-    "mezo-warm": Look("#44AA99", "*", (0, (4, 1.5)), 1.5),
+    "mezo-warm": Look("#CC6677", "2", (0, (4, 1.5)), 1.5),
     "no-update": Look("#999999", "8", "-", 1.5),
+    # The zeroth-order family in subspaces, along momentum and curvature, in parts: thin and dashed; MeZO's on the DPO
+    # loss dash-dotted in the same colour.
+    **{f"{name}{suffix}": Look(colour, marker, line, 1.2)
+       for name, colour, marker in (
+           ("lozo", "#882255", "s"), ("lozo-m", "#AA4499", "D"), ("conmezo", "#332288", "^"), ("hizoo", "#117733", "v"),
+           ("subzero", "#6699CC", "o"), ("subzero-plus", "#0072B2", "h"), ("zo-muon", "#661100", "*"),
+           ("subspace-mezo", "#999933", "p"), ("block-mezo", "#44AA99", "<"), ("sparse-mezo", "#777777", ">"))
+       for suffix, line in (("", (0, (3, 1.5))), ("-dpo", (0, (3, 1.5, 1, 1.5))))},
+    **{f"{name}-warm": Look(colour, marker, (0, (6, 2)), 1.2)
+       for name, colour, marker in (
+           ("lozo", "#882255", "s"), ("conmezo", "#332288", "^"), ("hizoo", "#117733", "v"),
+           ("subzero", "#6699CC", "o"), ("zo-muon", "#661100", "*"))},
+    "lozo-released": Look("#882255", "8", (0, (1.2, 1.2)), 1.2),
+    "zopro-last-update": Look("#332288", "^", (0, (3, 1)), 1.5),
+    "zopro-start-norm": Look("#117733", "v", (0, (3, 1)), 1.5),
+    "zopro-rewarm": Look("#999933", "D", (0, (5, 1)), 1.5),
+    "zopro-scaled-lr": Look("#44AA99", "X", (0, (3, 1, 1, 1)), 1.5),
+    "zopro-off-previous": Look("#661100", "*", (0, (3, 1, 1, 1)), 1.5),
+    "zopro-along-reward": Look("#DDCC77", "H", (0, (1.2, 1.2)), 1.5),
+    "zopro-plus-reward": Look("#AA4499", "1", (0, (1.2, 1.2)), 1.5),
+    # Probes and rules of the zeroth-order family: thin, dashed; on the DPO loss dotted.
+    **{name + suffix: Look(colour, marker, dash, 1.2)
+       for suffix, dash in (("", (0, (4, 1.5))), ("-dpo", (0, (1.2, 1.2))))
+       for name, colour, marker in (
+           ("mezo-momentum", "#AA3377", "<"), ("mezo-sign", "#CCBB44", ">"), ("mezo-adam", "#66CCEE", "d"),
+           ("fzoo", "#228833", "s"), ("mezo-q2", "#DDAACC", "2"), ("mezo-q5", "#BB77AA", "3"),
+           ("mezo-q10", "#884477", "4"), ("mezo-conservative", "#4477AA", "h"), ("mezo-sign-scalar", "#997700", "8"),
+           ("meazo", "#EE6677", "H"), ("radazo", "#6E4C9E", "*"), ("forward-gradient", "#222255", "^"),
+           ("random-search", "#777777", "x"))},
+    # Populations, a direction for every example, comparisons: thin and dashed.
+    "es": Look("#CC3311", "o", (0, (4, 1)), 1.2),
+    "es-plain": Look("#EE7733", "s", (0, (4, 1)), 1.2),
+    "eggroll": Look("#AA7700", "D", (0, (4, 1)), 1.2),
+    "essa": Look("#008B8B", "P", (0, (4, 1)), 1.2),
+    "grzo": Look("#225588", "^", (0, (4, 1)), 1.2),
+    "grzo-dpo": Look("#225588", "v", (0, (4, 1, 1, 1)), 1.2),
+    "compo": Look("#550055", "h", (0, (4, 1)), 1.2),
+    "compo-dense": Look("#994477", "p", (0, (4, 1)), 1.2),
+    "compo-centred": Look("#BB6699", "*", (0, (4, 1)), 1.2),
 }
 
 # For methods that join later: darker and lighter relatives of the set above, dotted so that they cannot be taken for
@@ -78,6 +117,37 @@ LABELS = {
     "zopro-published": "ZOPrO, published settings",
     "mezo-warm": "MeZO after the warm start",
     "no-update": "no update (lr = 0)",
+    **{f"{name}{suffix}": f"{words}{after}"
+       for name, words in (
+           ("lozo", "LOZO"), ("lozo-m", "LOZO-M"), ("conmezo", "ConMeZO"), ("hizoo", "HiZOO"), ("subzero", "SubZero"),
+           ("subzero-plus", "SubZero+"), ("zo-muon", "ZO-Muon"), ("subspace-mezo", "Subspace-MeZO"),
+           ("block-mezo", "block-wise MeZO"), ("sparse-mezo", "Sparse-MeZO"))
+       for suffix, after in (("", ""), ("-dpo", "-DPO"), ("-warm", ", warm start"))},
+    "lozo-released": "LOZO, released code",
+    "zopro-last-update": "along the last update",
+    "zopro-start-norm": "as long as the warm start",
+    "zopro-rewarm": "warm start every 2 iterations",
+    "zopro-scaled-lr": "lr / ‖previous update‖²",
+    "zopro-off-previous": "noise off the previous update",
+    "zopro-along-reward": "noise along the reward update",
+    "zopro-plus-reward": "previous + reward update",
+    **{name + suffix: words + suffix.upper()
+       for suffix in ("", "-dpo")
+       for name, words in (
+           ("mezo-momentum", "MeZO, momentum"), ("mezo-sign", "MeZO, sign"), ("mezo-adam", "MeZO, Adam"),
+           ("fzoo", "FZOO"), ("mezo-q2", "MeZO, q = 2"), ("mezo-q5", "MeZO, q = 5"), ("mezo-q10", "MeZO, q = 10"),
+           ("mezo-conservative", "MeZO, conservative"), ("mezo-sign-scalar", "MeZO, sign of the slope"),
+           ("meazo", "MEAZO"), ("radazo", "R-AdaZO"), ("forward-gradient", "forward gradient"),
+           ("random-search", "random search"))},
+    "es": "ES",
+    "es-plain": "ES at Scale",
+    "eggroll": "EGGROLL",
+    "essa": "ESSA",
+    "grzo": "GRZO",
+    "grzo-dpo": "GRZO-DPO",
+    "compo": "ComPO",
+    "compo-dense": "ComPO, dense",
+    "compo-centred": "ComPO, centred",
 }
 
 TASK_TITLES = {

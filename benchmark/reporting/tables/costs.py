@@ -117,7 +117,12 @@ def _remark(run_costs: Sequence[Cost], known: Passes, booked: float, gap: float,
 
 def cost(results: Results, tables: Sequence[Table]) -> Sheet:
     """Tasks and methods × forward passes per completion, seconds per update, peak memory."""
-    rows = [row for table in tables for row in _rows(results, table)]
+    measured = [("memory before the first update [MiB]", "memory_loaded", 0),
+                ("peak memory, optimisation [MiB]", "peak_memory", 0),
+                ("peak memory, warm start [MiB]", "peak_memory_warm_start", 0)]
+    if any("generated_tokens" in row.cells for table in tables for row in table.rows):  # older runs did not count them
+        measured.append(("tokens generated [millions]", "generated_tokens", 3))
+    rows = [row for table in tables for row in _rows(results, table, measured)]
     return Sheet(
         key="cost",
         title="Cost of an update: predicted and measured",
@@ -125,8 +130,8 @@ def cost(results: Results, tables: Sequence[Table]) -> Sheet:
         header=(
             "task", "method", "forward passes per completion, predicted", "forward passes per completion, booked",
             "time of an update, predicted [s]", "time of an update, measured [s]", "measured against predicted [%]",
-            f"where it lies (differences above {100 * NOTABLE:.0f} %)", "memory before the first update [MiB]",
-            "peak memory, optimisation [MiB]", "peak memory, warm start [MiB]", "n [runs]",
+            f"where it lies (differences above {100 * NOTABLE:.0f} %)",
+            *(title for title, *_ in measured), "n [runs]",
         ),
         rows=tuple(rows),
         notes=(
@@ -149,7 +154,7 @@ def cost(results: Results, tables: Sequence[Table]) -> Sheet:
     )
 
 
-def _rows(results: Results, table: Table) -> list[tuple[str, ...]]:
+def _rows(results: Results, table: Table, also: Sequence[tuple[str, str, int]]) -> list[tuple[str, ...]]:
     accounts = {m: [account(run) for run in results.of(table.task, m)] for m in results.methods_of(table.task)}
     whole = {m: costs for m, costs in accounts.items() if None not in costs}
     rates = {m: mean(c.seconds / c.tokens for c in costs) for m, costs in whole.items()}
@@ -167,12 +172,12 @@ def _rows(results: Results, table: Table) -> list[tuple[str, ...]]:
             gap = measured / expected - 1
             cells = [decimal(known.in_all, 0), decimal(booked, 2), decimal(expected, 3),
                      decimal(measured, 3), decimal(100 * gap, 0, signed=True), _remark(costs, known, booked, gap, rate)]
-        rows.append((table.title, style.label(row.method), *cells, *(_memory(table, row.cells, key) for key in
-                       ("memory_loaded", "peak_memory", "peak_memory_warm_start")), row.n))
+        rows.append((table.title, style.label(row.method), *cells,
+                     *(_mean(row.cells, key, digits) for _, key, digits in also), row.n))
     return rows
 
 
-def _memory(table: Table, cells: dict, key: str) -> str:
-    """Mean peak over seeds, or the word of the task's table; "–" where no run measured it."""
+def _mean(cells: dict, key: str, digits: int) -> str:
+    """Mean over seeds, or the word of the task's table; "–" where no run measured it."""
     found = cells.get(key)
-    return "–" if found is None else found.word or decimal(found.mean, 0)
+    return "–" if found is None else found.word or decimal(found.mean, digits)

@@ -128,6 +128,8 @@ COSTS: tuple[tuple[str, str, str, int, Callable[[Summary], float | None]], ...] 
     ("seconds", "optimisation time", "s", 1, lambda of: of.spent.seconds),
     ("forward_tokens", "forward tokens", "millions", 3,
      lambda of: of.spent.forward_tokens and of.spent.forward_tokens / 1e6),
+    ("generated_tokens", "generated tokens", "millions", 3,
+     lambda of: of.spent.generated_tokens and of.spent.generated_tokens / 1e6),
     ("completions", "completions", "count", 0, lambda of: of.spent.completions),
     ("updates", "updates", "count", 0, lambda of: of.spent.updates),
     ("memory_loaded", "memory before the first update", "MiB", 0, lambda of: of.peak_memory_mib.get("loaded")),

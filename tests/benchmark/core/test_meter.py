@@ -132,3 +132,15 @@ def test_peak_memory_sees_an_allocation_and_can_be_reset():
     after = memory.peak()
     assert during - before > 70
     assert after < during - 40
+
+
+def test_sampled_tokens_are_counted_apart_in_a_methods_own_ledgers_and_over_a_resume(clock):
+    meter, again = Meter(clock), Meter(clock)
+    for ledger in ("rollout", "evaluate", "update", "log"):
+        with meter.ledger(ledger):
+            meter.generated(10)
+    assert meter.spent()["generated_tokens"] == 20 and meter.spent()["forward_tokens"] == 0
+    again.load_state(meter.state())
+    assert again.spent()["generated_tokens"] == 20
+    again.load_state({key: value for key, value in meter.state().items() if key != "generated_tokens"})
+    assert again.spent()["generated_tokens"] == 0

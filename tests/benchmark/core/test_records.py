@@ -43,7 +43,7 @@ def test_every_field_has_a_help_line():
 
 def test_records_know_the_files_ledgers_budgets_and_metrics_of_the_harness():
     assert {*store.FILES, "summary.json", "error.json"} == FILES.keys()
-    assert {spec.name for spec in fields(Spent)} == set(BUDGET_KINDS) == Meter().spent().keys()
+    assert [spec.name for spec in fields(Spent)] == list(Meter().spent()) and set(BUDGET_KINDS) < set(Meter().spent())
     assert records.METRICS.keys() >= METRICS.keys()
 
 

@@ -20,7 +20,8 @@ from tasks import TASKS
 ROOT = Path(__file__).parents[3]
 FOLDERS = ROOT / "results" / "reference"
 REFERENCE = FOLDERS / "tiny"
-LATER = {"mezo-warm"}  # methods that came after the set
+LATER = {"mezo-warm", "zopro-last-update", "zopro-start-norm", "zopro-rewarm", "zopro-scaled-lr", "zopro-off-previous",
+         "zopro-along-reward", "zopro-plus-reward"}  # methods that came after the set
 TUNED = ROOT / "benchmark" / "plan" / "profiles" / "tuned" / "tiny.toml"
 TITLES = {name: load(target).title for name, target in TASKS.items()}
 

@@ -166,6 +166,24 @@ def test_booked_passes_and_their_remarks():
     assert found["unknown"][2:8] == ("–",) * 6
 
 
+def test_generated_tokens_are_an_axis_of_their_own_where_runs_counted_them():
+    old, new = cost_run("rloo", (3000, 2000), (3, 2)), cost_run("mezo", (3000, 6000), (6, 3))
+
+    def sheet_of(*runs):
+        results = reader.Results(runs, (), ("rloo", "mezo"))
+        table = per_task.build(results, "t")
+        return costs.cost(results, [table]), [column.key for column in table.columns]
+
+    before, columns = sheet_of(old, new)
+    assert not any("generated" in title for title in before.header) and "generated_tokens" not in columns
+    new.summary["spent"]["generated_tokens"] = 1_234_567
+    after, columns = sheet_of(old, new)
+    assert "generated_tokens" in columns and {len(row) for row in after.rows} == {len(after.header)}
+    place = after.header.index("tokens generated [millions]")
+    assert {row[1]: row[place] for row in after.rows} == {"RLOO": "–", "MeZO": "1.235"}
+    assert "1.235" in formats.sheet_latex(after)
+
+
 def test_pairs_seen_again_need_no_second_pass_of_the_reference():
     # 20 updates of 32 sequences are 640; only 100 pairs exist, so π₀ saw 200 sequences of 10 tokens.
     run = cost_run("mezo-dpo", (2000, 12800), (1, 1), completions=0, pairs=100)

@@ -69,9 +69,12 @@ def test_an_interrupted_run_ends_as_one_that_was_not(method, interrupted, whole)
 
 @pytest.mark.parametrize(("method", "settings"), [
     ("zopro-shuffled", ()),
+    ("zopro-rewarm", ("budget.limit=8", "iterations=4")),  # stopped in the second warm start, too
+    ("zopro-last-update", ()), ("meazo", ()), ("radazo-dpo", ()),
     ("rloo", ("rloo.epochs=2", "rloo.schedule=linear_iteration")),
     ("zopro", ("adapter.kind=full", "keep=curves", "zopro.epochs=2")),
     ("ppo", ("adapter.kind=norms",)),
+    ("es", ()), ("grzo", ()), ("compo", ()), ("essa", ()),
 ])
 def test_so_do_controls_schedules_epochs_and_runs_without_adapters(method, settings, interrupted, whole):
     settings = ("budget.limit=6", "iterations=3", "refine_pairs=4", *settings)
@@ -198,6 +201,7 @@ def test_a_meter_goes_on_with_all_its_accounts():
     with first.ledger("update"):
         now[0] += 5
         first.forward(10)
+        first.generated(4)
     first.updates = 3
     state = json.loads(json.dumps(first.state()))
     now[0] = 100.0
@@ -207,7 +211,8 @@ def test_a_meter_goes_on_with_all_its_accounts():
     second.load_state(state)
     with second.ledger("update"):
         now[0] += 1
-    assert second.spent() == {"forward_tokens": 10, "seconds": 6, "completions": 0, "updates": 3}
+    assert second.spent() == {"forward_tokens": 10, "seconds": 6, "completions": 0, "updates": 3,
+                              "generated_tokens": 4}
     assert second.seconds["setup"] == 2 and second.close() == 8
 
 

@@ -15,7 +15,7 @@ GOOD = '[lr]\nkind = "log"\nlow = 1e-5\nhigh = 1e-2\nsource = "a paper"\n'
 
 
 def test_every_main_method_has_a_space_that_fits_every_profile():
-    assert searchable() == sorted(method_groups()["main"])
+    assert set(method_groups()["main"]) <= set(searchable())
     for profile in ("smoke", "tiny", "paper"):
         check_completions(searchable(), load_profile(profile).loop.sequences_per_update)
     with pytest.raises(ConfigError, match=r"ppo\.toml: k = 4 does not divide loop.sequences_per_update = 6"):
