@@ -47,6 +47,8 @@ FIGURES = {
     "block": ("", "block that is perturbed, from 0; block-wise MeZO"),
     "h_change_mean": ("", "mean of |h − 1| over the entries of the diagonal curvature h; HiZOO"),
     "h_change_max": ("", "largest |h − 1|; HiZOO"),
+    "spread": ("loss", "standard deviation of the members' losses; ESSA"),
+    "member_norm": ("‖θ‖", "distance of the first member from the mean; ESSA"),
     "kept": ("", "multiple of the step that was kept; conservative updates"),
     "lr": ("", "learning rate"),
     "noise_floor": ("loss", "how large the difference becomes by noise alone in 95 % of cases; zeroth-order"),

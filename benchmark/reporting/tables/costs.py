@@ -8,6 +8,7 @@ from statistics import mean, median
 from typing import NamedTuple
 
 from baselines.registry import METHODS, OBJECTIVES
+from benchmark.core.errors import ConfigError
 from benchmark.core.meter import METHOD_LEDGERS
 from benchmark.core.naming import load
 from benchmark.reporting.plots import style
@@ -59,7 +60,7 @@ class Passes(NamedTuple):
 
 
 def predicted(run: FinishedRun) -> Passes | None:
-    """What the method costs by its definition; ``None`` for a method that the registry does not know.
+    """What the method costs by its definition; ``None`` for one that the registry does not know, or not so.
 
     A reward model or a critic counts as large as the policy, the trained share of an adapter as nothing; what a rollout
     and an update cost, objective and estimator say (docs/methods/*.md, "Cost").
@@ -68,8 +69,10 @@ def predicted(run: FinishedRun) -> Passes | None:
     settings, adapter = run.section("method"), run.section("adapter")
     if known is None or not settings:
         return None
-    values = known.check({name: settings[name] for name in known.fields() if name in settings},
-                         f"{run.name}/config.json")
+    try:
+        values = known.check({name: settings[name] for name in known.fields() if name in settings}, run.name)
+    except ConfigError:
+        return None
     whole = adapter.get("kind") == "full" and not adapter["only"]
     update = known.estimator.passes(known.resolved({known.name: values}), whole)
     objective = load(OBJECTIVES[known.objective].target)

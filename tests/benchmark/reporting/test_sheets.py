@@ -176,7 +176,8 @@ def test_generated_tokens_are_an_axis_of_their_own_where_runs_counted_them():
 
     before, columns = sheet_of(old, new)
     assert not any("generated" in title for title in before.header) and "generated_tokens" not in columns
-    new.summary["spent"]["generated_tokens"] = 1_234_567
+    spent = replace(new.summary.spent, generated_tokens=1_234_567)
+    new = replace(new, summary=replace(new.summary, spent=spent))
     after, columns = sheet_of(old, new)
     assert "generated_tokens" in columns and {len(row) for row in after.rows} == {len(after.header)}
     place = after.header.index("tokens generated [millions]")
