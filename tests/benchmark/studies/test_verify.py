@@ -194,3 +194,10 @@ def test_an_altered_file_of_a_finished_run_is_named_by_all_who_read_it(name, how
     assert name in capsys.readouterr().err
     with pytest.raises(BenchmarkError, match=name.replace(".", r"\.")):
         RunStore(path.parent).summary()
+
+
+def test_a_field_that_came_later_is_no_difference_and_any_other_is():
+    old, new = [{"update": 1, "spent": {"updates": 1}}], [{"update": 1, "spent": {"updates": 1, "generated_tokens": 9}}]
+    assert compare_rows("curve.jsonl", old, new) == (0.0, None)
+    assert compare_rows("curve.jsonl", new, [{"update": 1, "spent": {"updates": 1, "generated_tokens": 8}}])[1]
+    assert compare_rows("curve.jsonl", old, [{"update": 1, "spent": {"updates": 1, "other": 9}}])[1]
