@@ -1,7 +1,8 @@
-"""The documentation says what the code does: links resolve, pointers hold, hyperparameter tables agree.
+"""The documentation says what the code does: links resolve, pointers hold, tables agree.
 
 A pointer is a link to a line of code followed by what stands there: [`path:12`](../path#L12) — `fragment`.
-``python -m tests.test_docs`` moves every pointer to the file and line where its fragment now stands.
+``python -m tests.test_docs`` moves every pointer to the file and line where its fragment now stands, and prints the
+tables of records anew.
 """
 
 from __future__ import annotations
@@ -10,20 +11,28 @@ import ast
 import dataclasses
 import os
 import re
+import types
+import typing
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from baselines import hyperparameters
 from baselines.registry import METHODS, RULES
+from benchmark.core import records
+from benchmark.core.fields import fields_of
 from benchmark.core.naming import load
 
 ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "docs" / "results.md"
 DOCS = sorted((ROOT / "docs").rglob("*.md"))
 READMES = [ROOT / "README.md", *sorted((ROOT / "results").rglob("README.md"))]
 POINTER = re.compile(r"\[`(?P<path>[^`:]+):(?P<line>\d+)`\]\((?P<link>[^)#\s]+)#L(?P<anchor>\d+)\)"
                      r"(?P<dash>\s+—\s+)`(?P<fragment>[^`\n]+)`")
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+RECORDS = re.compile(r"(?<=<!-- records: )(\w+)( -->\n)(?:\n(?:\|.*\n)+)?")
+WORDS = {dict: "object", tuple: "list", float: "number", int: "whole number", str: "text", bool: "true or false"}
 TABLE = r"<!-- {}: ([\w-]+) -->\n\n?((?:\|.*\n)+)"
 CLASSES = {name: cls for name, cls in vars(hyperparameters).items() if dataclasses.is_dataclass(cls)}
 
@@ -148,14 +157,61 @@ def test_the_table_of_rules_agrees_with_the_code():
         assert {METHODS[name].estimator.rule for name in re.findall(r"`([\w-]+)`", used)} == {rule}
 
 
+def record_rows(cls: type, prefix: str = "") -> Iterator[tuple[str, str, str, str]]:
+    """Name, type, unit and help line of every field of a record, those of objects in it after theirs."""
+    for name, spec in fields_of(cls).items():
+        meta = {"unit": "", "keys": {}, "spread": False} | dict(spec.metadata)
+        kinds = typing.get_args(spec.type) if isinstance(spec.type, types.UnionType) else (spec.type,)
+        base = typing.get_origin(kinds[0]) or kinds[0]
+        empty = " (?)" if spec.default is None else "?" if types.NoneType in kinds else ""
+        if not meta["spread"]:
+            yield prefix + name, WORDS.get(base, "object") + empty, meta["unit"], meta["help"]
+        for key, (unit, help) in meta["keys"].items():
+            yield (prefix + (key if meta["spread"] else f"{name}.{key}"),
+                   "object" if meta["keys"] is records.SETTINGS else "number", unit, help)
+        if dataclasses.is_dataclass(base):
+            yield from record_rows(base, f"{prefix}{name}.")
+
+
+def with_records(page: Path) -> str:
+    """The page's text with its tables of records as the code has them."""
+    def table(found: re.Match[str]) -> str:
+        rows = ["| field | type | unit | what |", "|---|---|---|---|"]
+        rows += [f"| `{name}` | {kind} | {unit} | {help} |" for name, kind, unit, help
+                 in record_rows(getattr(records, found[1]))]
+        return f"{found[1]}{found[2]}\n" + "\n".join(rows) + "\n"
+
+    return RECORDS.sub(table, page.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("page", DOCS, ids=name_of)
+def test_tables_of_records_are_what_the_code_says(page):
+    assert page.read_text(encoding="utf-8") == with_records(page), "records have changed: python -m tests.test_docs"
+
+
+def test_every_file_of_a_run_directory_is_described():
+    text = RESULTS.read_text(encoding="utf-8")
+    assert [name for name, _ in RECORDS.findall(text)] == [cls.__name__ for cls in records.FILES.values()]
+    assert [name for name in records.FILES if f"## {name}\n" not in text or f"[`{name}`](" not in text] == []
+
+
+@pytest.mark.parametrize("code", re.findall(r"^```python\n(.*?)^```$", RESULTS.read_text(encoding="utf-8"),
+                                            flags=re.DOTALL | re.MULTILINE))
+def test_the_examples_of_reading_results_work(code, monkeypatch, capsys):
+    monkeypatch.chdir(ROOT)
+    exec(compile(code, RESULTS.name, "exec"), {})
+    assert "None" not in (said := capsys.readouterr().out) and len(said) > 40
+
+
 def places(fragment: str) -> list[tuple[Path, int]]:
     """Every line of the code on which ``fragment`` stands."""
     files = (path for folder in ("baselines", "benchmark", "tasks") for path in sorted((ROOT / folder).rglob("*.py")))
     return [(path, line) for path in files for line in lines_with(path, fragment)]
 
 
-def repoint() -> None:
-    """Move every pointer to where its fragment now stands, in its own file or in the only other one; name the rest."""
+def rewrite() -> None:
+    """Print the tables of records anew. Move every pointer to where its fragment now stands, in its own file or in the
+    only other one; name the rest."""
     for page in DOCS:
         def moved(found: re.Match[str], page: Path = page) -> str:
             path = (page.parent / found["link"]).resolve()
@@ -169,9 +225,8 @@ def repoint() -> None:
             link = os.path.relpath(target, page.parent)
             return f"[`{target.relative_to(ROOT)}:{line}`]({link}#L{line}){found['dash']}`{found['fragment']}`"
 
-        text = page.read_text(encoding="utf-8")
-        page.write_text(POINTER.sub(moved, text), encoding="utf-8")
+        page.write_text(POINTER.sub(moved, with_records(page)), encoding="utf-8")
 
 
 if __name__ == "__main__":
-    repoint()
+    rewrite()

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmark.commands.options import EXIT_FAILED, EXIT_INTERRUPTED, names
-from benchmark.core.meter import Budget
+from benchmark.core.sections import Budget
 from benchmark.plan.resolve import Config, load_profile, with_assignments, with_user_values
 from tasks import TASKS
 
@@ -54,8 +54,7 @@ def configure(options: argparse.Namespace, methods: list[str]) -> Config:
     elif options.data is not None:
         config = with_user_values(config, "data", {"source": "local", "folder": options.data}, "--data")
     if options.budget is not None:
-        budget = Budget.parse(options.budget)
-        config = with_user_values(config, "budget", {"kind": budget.kind, "limit": budget.limit}, "--budget")
+        config = with_user_values(config, "budget", vars(Budget.parse(options.budget)), "--budget")
     if options.model is not None:
         config = with_user_values(config, "model", {"path": options.model}, "--model")
     execution = {key: value for key in ("device", "workers") if (value := getattr(options, key)) is not None}

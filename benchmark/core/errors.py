@@ -1,5 +1,7 @@
 """Errors that a user can act on: each names the place (file, row, field, option) and the remedy."""
 
+AGAIN = "Remove that run directory and run it again."  # the remedy for a file of a finished run
+
 
 class BenchmarkError(Exception):
     """Base of every error this project raises on purpose; the command line prints it without a traceback."""

@@ -1,4 +1,4 @@
-"""Fields of settings: declared with a help line and what they take, checked and filled from text."""
+"""Fields of settings and records: declared with a help line; those of settings are checked and filled from text."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import math
 import typing
+from collections.abc import Mapping
 from dataclasses import Field, field, replace
 from typing import Any
 
@@ -51,6 +52,7 @@ def fill(cls: type, current: Any, values: dict[str, Any], origin: str, prefix: s
         raise ConfigError(f"{origin}: {error}") from None
 
 
+@functools.cache
 def fields_of(*classes: type) -> dict[str, Field]:
     """Every field of the dataclasses by name, with its type resolved."""
     return {name: spec for cls in classes for name, spec in _fields(cls).items()}
@@ -76,3 +78,22 @@ def checked(fields: dict[str, Field], values: dict[str, Any], origin: str, prefi
 def option(default: Any, help: str, choices: tuple = (), minimum: float | None = None, source: str = "") -> Any:
     """A field of settings with its help line, what values it takes, and where its default comes from."""
     return field(default=default, metadata={"help": help, "choices": choices, "minimum": minimum, "source": source})
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested objects as one: ``{"loop": {"iterations": 4}}`` → ``{"loop.iterations": 4}``."""
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        found |= flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
+    return found
+
+
+def entry(help: str, unit: str = "", keys: Mapping[str, tuple[str, str]] | None = None, spread: bool = False,
+          **default: Any) -> Any:
+    """A field of a record with its help line.
+
+    Args:
+        keys: those of an open set that are known → unit, help line.
+        spread: whether they stand beside the record's other fields, not in an object of their own.
+    """
+    return field(**default, metadata={"help": help, "unit": unit, "keys": keys or {}, "spread": spread})

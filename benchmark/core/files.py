@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmark.core.errors import StorageError
+from benchmark.core.errors import AGAIN, BenchmarkError, StorageError
 
 REMEDIES = {
     errno.ENOSPC: "Free some space, or pass another --out or --cache.",
@@ -79,6 +79,32 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write JSON; ValueError, and nothing written, if a number in it is not finite."""
     write_text(path, json.dumps(value, ensure_ascii=False, indent=1, allow_nan=False) + "\n")
+
+
+def json_object(text: str, place: str) -> dict[str, Any]:
+    """The JSON object ``text`` of a run's file; BenchmarkError that begins with ``place`` if it is none."""
+    try:
+        if isinstance(value := json.loads(text), dict):
+            return value
+        reason = "not a JSON object"
+    except (ValueError, RecursionError) as error:
+        reason = str(error)
+    raise BenchmarkError(f"{place}: cannot be read ({reason}). {AGAIN}")
+
+
+def read_text(path: Path) -> tuple[str, str]:
+    """The text of a run's file and how a message names it; BenchmarkError if it cannot be read."""
+    place = f"{path.parent.name}/{path.name}"
+    try:
+        return path.read_text(encoding="utf-8"), place
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise BenchmarkError(f"{place}: cannot be read ({reason}). {AGAIN}") from None
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """The JSON object in a run's file; BenchmarkError that names it if it cannot be read or holds none."""
+    return json_object(*read_text(path))
 
 
 def write_tensors(path: Path, tensors: dict[str, Any]) -> None:

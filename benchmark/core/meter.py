@@ -16,38 +16,20 @@ import ctypes
 import resource
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmark.core.errors import ConfigError, RunError
-from benchmark.core.sections import BUDGET_KINDS
+from benchmark.core.errors import RunError
 
-LEDGERS = ("setup", "rollout", "update", "refine", "evaluate", "log")
+LEDGERS = {
+    "setup": "loading data and models",
+    "rollout": "sampling and scoring what the method learns from",
+    "update": "updates of the policy",
+    "refine": "refinement of the reward model",
+    "evaluate": "evaluation",
+    "log": "logs, checkpoints and the noise floor",
+}
 METHOD_LEDGERS = ("rollout", "update")
-
-
-@dataclass(frozen=True)
-class Budget:
-    """How much of one kind a run may spend."""
-
-    kind: str
-    limit: float
-
-    @staticmethod
-    def parse(text: str) -> Budget:
-        """Read ``KIND=N``; ConfigError says what is allowed."""
-        kind, _, number = text.partition("=")
-        try:
-            limit = float(number.replace("_", ""))
-        except ValueError:
-            limit = -1.0
-        if kind not in BUDGET_KINDS or not 0 < limit < float("inf"):
-            raise ConfigError(
-                f"--budget {text}: expected KIND=N with KIND one of {', '.join(BUDGET_KINDS)} and N a number above 0, "
-                f"for example --budget forward_tokens=300000."
-            )
-        return Budget(kind, limit)
 
 
 class Meter:

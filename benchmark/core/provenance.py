@@ -10,9 +10,9 @@ import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 from benchmark.core.errors import ModelError
+from benchmark.core.records import Hardware, Machine
 
 PACKAGES = ("torch", "transformers", "tokenizers", "peft", "accelerate", "datasets", "evaluate", "safetensors", "numpy",
             "scipy", "sacrebleu", "rouge-score")
@@ -88,23 +88,18 @@ def cpu_name() -> str:
     return platform.processor() or platform.machine()
 
 
-def environment(device: str, threads: int, workers: int) -> dict[str, Any]:
-    """The content of ``environment.json``, less what the preparation knows."""
+def machine(device: str, threads: int, workers: int) -> Machine:
+    """What a run records of code and machine."""
     import torch
 
     revision, dirty = commit()
     cuda = device.startswith("cuda")
     try:
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+        memory = round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
     except (ValueError, OSError, AttributeError):
         memory = None
-    return {
-        "commit": revision, "dirty": dirty, "code": code_digest(), "python": sys.version.split()[0],
-        "packages": packages(),
-        "platform": f"{platform.system()} {platform.machine()}",
-        "hardware": {
-            "cpu": cpu_name(), "cores": os.cpu_count(), "memory_gib": round(memory, 1) if memory else None,
-            "gpu": torch.cuda.get_device_name(device) if cuda else None,
-        },
-        "cuda": torch.version.cuda if cuda else None, "device": device, "threads": threads, "workers": workers,
-    }
+    hardware = Hardware(cpu=cpu_name(), cores=os.cpu_count(), memory_gib=memory,
+                        gpu=torch.cuda.get_device_name(device) if cuda else None)
+    return Machine(commit=revision, dirty=dirty, code=code_digest(), python=sys.version.split()[0], packages=packages(),
+                   platform=f"{platform.system()} {platform.machine()}", hardware=hardware,
+                   cuda=torch.version.cuda if cuda else None, device=device, threads=threads, workers=workers)

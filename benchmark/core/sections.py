@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -107,6 +109,16 @@ class Judge:
 class Budget:
     kind: str = option("forward_tokens", "what is limited", BUDGET_KINDS)
     limit: float = option(300_000, "how much of it every run may spend", minimum=1e-9)
+
+    @staticmethod
+    def parse(text: str) -> Budget:
+        """Read ``KIND=N``; ConfigError says what is allowed."""
+        kind, _, number = text.partition("=")
+        with contextlib.suppress(ValueError):
+            if kind in BUDGET_KINDS and 0 < (limit := float(number.replace("_", ""))) < math.inf:
+                return Budget(kind, limit)
+        raise ConfigError(f"--budget {text}: expected KIND=N with KIND one of {', '.join(BUDGET_KINDS)} and N a number "
+                          f"above 0, for example --budget forward_tokens=300000.")
 
 
 @dataclass(frozen=True)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from baselines.registry import METHODS
-from benchmark.core.errors import BenchmarkError, ConfigError
+from benchmark.core.errors import AGAIN, BenchmarkError, ConfigError
+from benchmark.core.files import json_object
 from benchmark.core.locks import holder
 from benchmark.core.paths import within
-from benchmark.reporting.read.runs import NAME, number
+from benchmark.core.records import Configuration, Spent, Summary
+from benchmark.reporting.read import schema
+from benchmark.reporting.read.runs import NAME
 from benchmark.run.store import FILES, RunStore
 
 TAIL = 65536  # bytes from the end of a log that hold its last line
@@ -70,60 +71,43 @@ def standing(folder: Path) -> Standing:
     identity = (folder.name, parts["task"], parts["method"], int(parts["seed"]))
     try:
         held = holder(folder)  # asked first: a run that ends meanwhile has its summary by then
+        for name in (*FILES, "summary.json", "error.json"):
+            within(folder, folder / name)
         if (folder / "summary.json").is_file():
-            summary = _object(folder / "summary.json")
-            warnings = summary.get("warnings") or []
-            if summary.get("status") not in FINISHED or not isinstance(warnings, list):
-                raise ValueError("summary.json: not a run's summary")
-            for name in FILES:
-                within(folder, folder / name)
-            RunStore(folder).check(summary)
-            return Standing(*identity, summary["status"], _spent(folder), "", tuple(map(str, warnings)))
+            summary = schema.read(Summary, RunStore(folder).summary(), f"{folder.name}/summary.json")
+            if summary.status not in FINISHED:
+                raise BenchmarkError(f"{folder.name}/summary.json: not a run's summary. {AGAIN}")
+            return Standing(*identity, summary.status, _spent(folder), "", summary.warnings)
         if held:
             return Standing(*identity, "running", _spent(folder))
-        error = _object(folder / "error.json") if (folder / "error.json").is_file() else {"type": "Interrupted"}
-        if error.get("type") == "Interrupted":
+        error = schema.read_failure(folder)
+        if error is None or error.type == "Interrupted":
             return Standing(*identity, "interrupted", _spent(folder))
-        return Standing(*identity, "failed", _spent(folder), f"{error.get('type')}: {error.get('message', '')}")
-    except (BenchmarkError, OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        return Standing(*identity, "failed", _spent(folder), f"{error.type}: {error.message or ''}")
+    except (BenchmarkError, OSError) as error:
         return Standing(*identity, "damaged", None, str(error))
-
-
-def _object(path: Path) -> dict[str, Any]:
-    """The JSON object in ``path``; ValueError that names the file if it is none, OSError if it cannot be read."""
-    if path.is_symlink():
-        raise ValueError(f"{path.name} is a link")
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path.name}: {error}") from None
-    if not isinstance(value, dict):
-        raise ValueError(f"{path.name}: not a JSON object")
-    return value
 
 
 def _spent(folder: Path) -> float | None:
     """Share of the budget that the last whole line of a log speaks of."""
     try:
-        budget = _object(folder / "config.json")["run"]["budget"]
-        kind, limit = str(budget["kind"]), float(budget["limit"])
-    except (OSError, ValueError, KeyError, TypeError, OverflowError):
+        budget = schema.read_file(Configuration, folder / "config.json").run.budget
+    except BenchmarkError:
         return None  # the state says what is known; a share cannot be
-    shares = [spent / limit for name in ("curve.jsonl", "updates.jsonl")
-              if (spent := number(_last_line(folder / name).get("spent", {}).get(kind))) is not None and limit > 0]
+    shares = [spent / budget.limit for name in ("curve.jsonl", "updates.jsonl")
+              if (spent := _last_spent(folder / name).get(budget.kind)) is not None and budget.limit > 0]
     return min(1.0, max(shares)) if shares else None
 
 
-def _last_line(path: Path) -> dict[str, Any]:
-    """The last line of ``path`` that is a JSON object with an object "spent"; empty if there is none."""
-    if path.is_symlink() or not path.is_file():
+def _last_spent(path: Path) -> dict[str, float | None]:
+    """What its last line that holds it says was spent; empty if there is none."""
+    if not path.is_file():
         return {}
     with open(path, "rb") as file:
         file.seek(max(0, path.stat().st_size - TAIL))
         lines = file.read().decode("utf-8", errors="replace").split("\n")
     for line in reversed(lines):
-        with contextlib.suppress(ValueError, RecursionError):  # the first of the tail, and one being written, are cut
-            value = json.loads(line)
-            if isinstance(value, dict) and isinstance(value.get("spent"), dict):
-                return value
+        with contextlib.suppress(BenchmarkError):  # the first of the tail, and one being written, are cut
+            if isinstance(spent := json_object(line, path.name).get("spent"), dict):
+                return vars(schema.read(Spent, spent, path.name))
     return {}

@@ -10,10 +10,10 @@ from typing import Any
 
 from baselines.registry import get_method
 from benchmark.core.errors import BenchmarkError, ConfigError
-from benchmark.core.meter import Budget
 from benchmark.core.naming import check_name
 from benchmark.core.provenance import folder_digest
-from benchmark.core.sections import SECTIONS, WITHOUT_EFFECT, with_later, without_later
+from benchmark.core.records import Identity
+from benchmark.core.sections import SECTIONS, WITHOUT_EFFECT, Budget, with_later, without_later
 from benchmark.plan.resolve import Config, with_section
 from benchmark.plan.sources import TaskSource
 from tasks import TASKS
@@ -34,7 +34,7 @@ class Run:
 
     @property
     def budget(self) -> Budget:
-        return Budget(self.config.budget.kind, self.config.budget.limit)
+        return self.config.budget
 
     def resolved(self) -> dict[str, Any]:
         """The run's whole configuration: every section, and this method's hyperparameters."""
@@ -59,9 +59,8 @@ class Run:
 
     def identity(self) -> dict[str, Any]:
         """The ``run`` part of ``config.json`` and ``summary.json``."""
-        return {"task": self.task, "method": self.method, "seed": self.seed, "hash": self.hash,
-                "profile": self.config.profile, "protocol": PROTOCOL,
-                "budget": {"kind": self.budget.kind, "limit": self.budget.limit}, **self.versions}
+        return Identity(task=self.task, method=self.method, seed=self.seed, hash=self.hash, protocol=PROTOCOL,
+                        profile=self.config.profile, budget=self.budget, **self.versions).as_row()
 
 
 def load_run(folder: Path, trust_remote_code: bool = False) -> Run:

@@ -49,12 +49,7 @@ class Evaluator:
         self.rows = {split: prepared.data.prompts[split][:count] for split, count in counts.items()}
 
     def evaluate(self, policy: Policy, reward: RewardModel, split: str) -> Evaluation:
-        """Sample one completion per prompt of ``split`` and measure it.
-
-        Metrics: ``reward`` by r₀, ``current_reward`` by the refined reward model, ``gold`` where the task has it,
-        ``win_rate`` of the judge against π₀'s completions (ties a half), ``kl`` to π₀ in nats per completion,
-        ``length`` in tokens, ``ended`` the share that ends with EOS, and the task's own metrics.
-        """
+        """Sample one completion per prompt of ``split`` and measure it (``METRICS`` of ``benchmark.core.records``)."""
         rows, decoding = self.rows[split], self.prepared.config.decoding
         encoder, bodies = policy.encoder, [row.text for row in rows]
         sequences, _ = policy.generate([encoder.prompt(body) for body in bodies], decoding.temperature,

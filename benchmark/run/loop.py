@@ -13,6 +13,7 @@ from baselines.estimators.health import Health, noise_floor
 from benchmark.core.checkpoint import Saved
 from benchmark.core.errors import RunError
 from benchmark.core.meter import Meter, PeakMemory
+from benchmark.core.records import CurveRow, HealthFigures, Resumed, Spent, Summary, UpdateRow
 from benchmark.lm.rollout import AnyBatch
 from benchmark.plan.run import Run
 from benchmark.run.description import environment, sample_rows
@@ -51,7 +52,7 @@ class RunInProgress:
         self.resumed: list[int] = []  # updates after which interrupted attempts were taken up again
         self._saved_at = 0.0  # wall seconds at the last checkpoint
 
-    def execute(self, saved: Saved | None = None) -> dict[str, Any]:
+    def execute(self, saved: Saved | None = None) -> Summary:
         """Spend the budget; return the summary (not yet written).
 
         Args:
@@ -217,16 +218,17 @@ class RunInProgress:
     def _record(self, split: str, fraction: float, evaluation: Evaluation) -> None:
         finite("the evaluation's", evaluation.metrics)
         with self.meter.ledger("log"):
-            self.store.append("curve.jsonl", {
-                "split": split, "fraction": fraction, "update": self.meter.updates, "iteration": self.iteration,
-                "spent": self.meter.spent(), "ledgers": dict(self.meter.seconds), "metrics": evaluation.metrics})
+            self.store.append("curve.jsonl", CurveRow(
+                split=split, fraction=fraction, update=self.meter.updates, iteration=self.iteration,
+                spent=Spent(**self.meter.spent()), ledgers=dict(self.meter.seconds),
+                metrics=evaluation.metrics).as_row())
 
     def _log_update(self, figures: dict[str, float]) -> None:
         finite("the update's", figures)
         with self.meter.ledger("log"):
             spent = self.meter.spent()
-            self.store.append("updates.jsonl", {"update": self.meter.updates, "iteration": self.iteration, **figures,
-                                                "spent": spent})
+            self.store.append("updates.jsonl", UpdateRow(update=self.meter.updates, iteration=self.iteration,
+                                                         figures=figures, spent=Spent(**spent)).as_row())
             self.report({"share": min(1.0, spent[self.slices.kind] / self.slices.limit),
                          "stage": f"i{self.iteration + 1}", "reward": self.latest.metrics["reward"],
                          "seconds": self.meter.wall_seconds()})
@@ -235,21 +237,21 @@ class RunInProgress:
         for row in sample_rows(self.who, self.final):
             self.store.append("samples.jsonl", row)
 
-    def _summary(self, status: str, warnings: list[str]) -> dict[str, Any]:
+    def _summary(self, status: str, warnings: list[str]) -> Summary:
         """The content of ``summary.json``; closes the meter."""
         meter, kind = self.meter, self.slices.kind
         initial = {split: evaluation.metrics for split, evaluation in self.who.baseline.items()}
         final = {"validation": self.latest.metrics, "test": self.final.metrics} if status == "done" else None
         spent = meter.spent()
-        return {
-            "status": status, "run": self.run.identity(), "initial": initial, "final": final,
-            "reward_increase": final["test"]["reward"] - initial["test"]["reward"] if final else None,
-            "spent": spent, "overshoot": {"kind": kind, "amount": max(0.0, spent[kind] - self.slices.limit)},
-            "wall_seconds": meter.close(), "ledgers": dict(meter.seconds), "ledger_tokens": dict(meter.tokens),
-            "peak_memory_mib": self.peaks, "health": self.health.summary(),
-            "trained_parameters": sum(p.numel() for p in self.who.policy.parameters.values()), "warnings": warnings,
-            "resumed": {"count": len(self.resumed), "after_updates": self.resumed},
-        }
+        health = self.health.summary()
+        return Summary(
+            status=status, run=self.run.identity(), initial=initial, final=final,
+            reward_increase=final["test"]["reward"] - initial["test"]["reward"] if final else None,
+            spent=Spent(**spent), overshoot={"kind": kind, "amount": max(0.0, spent[kind] - self.slices.limit)},
+            wall_seconds=meter.close(), ledgers=dict(meter.seconds), ledger_tokens=dict(meter.tokens),
+            peak_memory_mib=self.peaks, health=HealthFigures(**health) if health else None,
+            trained_parameters=sum(p.numel() for p in self.who.policy.parameters.values()), warnings=tuple(warnings),
+            resumed=Resumed(count=len(self.resumed), after_updates=tuple(self.resumed)))
 
 
 def finite(what: str, figures: dict[str, float]) -> None:
@@ -266,6 +268,6 @@ def execute(run: Run, prepared: Prepared, store: RunStore, report: Report) -> di
                         lambda text: report({"note": text}))
     if saved:
         report({"note": f"goes on after update {saved['meter']['updates']}"})
-    summary = {**RunInProgress(run, prepared, store, report).execute(saved), "adapters": store.digests()}
+    summary = RunInProgress(run, prepared, store, report).execute(saved).as_row() | {"adapters": store.digests()}
     store.finish(summary, run.config.execution.keep)
     return summary

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.core.checkpoint import Checkpoints, Saved
-from benchmark.core.errors import BenchmarkError
-from benchmark.core.files import check, sha256, sync, value_digest, write_json, write_tensors, writing
+from benchmark.core.errors import AGAIN, BenchmarkError
+from benchmark.core.files import check, read_object, sha256, sync, value_digest, write_json, write_tensors, writing
+from benchmark.core.records import Failure
 
 LOGS = ("curve.jsonl", "updates.jsonl", "samples.jsonl")
 FILES = ("config.json", "environment.json", *LOGS)  # whose checksums a summary holds
 CHECKS = ("files", "digest")  # what a summary holds for the sake of checking it
-AGAIN = "Remove the run's folder and run again."
 
 
 def comparable(environment: dict[str, Any]) -> dict[str, Any]:
@@ -47,14 +47,7 @@ class RunStore:
 
     def summary(self) -> dict[str, Any]:
         """The finished run's summary; BenchmarkError if it, or a file it vouches for, is damaged."""
-        path = self.folder / "summary.json"
-        try:
-            summary = json.loads(path.read_text(encoding="utf-8"))
-            if not isinstance(summary, dict):
-                raise ValueError("not a JSON object")
-        except (OSError, ValueError, RecursionError) as error:
-            reason = error.strerror if isinstance(error, OSError) else error
-            raise BenchmarkError(f"{self.folder.name}/{path.name}: cannot be read ({reason}). {AGAIN}") from None
+        summary = read_object(self.folder / "summary.json")
         self.check(summary)
         return {key: value for key, value in summary.items() if key not in CHECKS}
 
@@ -62,10 +55,14 @@ class RunStore:
         """BenchmarkError if the summary as read, or a file that it vouches for, was altered after the run."""
         if "digest" not in summary:  # runs of earlier versions
             return
-        name = f"{self.folder.name}/summary.json"
-        if value_digest({key: value for key, value in summary.items() if key != "digest"}) != summary["digest"]:
-            raise BenchmarkError(f"{name} was altered after the run: it does not match its own checksum. {AGAIN}")
-        for file, digest in summary["files"].items():
+        digests = None
+        with contextlib.suppress(UnicodeEncodeError):
+            if value_digest({key: value for key, value in summary.items() if key != "digest"}) == summary["digest"]:
+                digests = summary.get("files")
+        if not isinstance(digests, dict):
+            raise BenchmarkError(f"{self.folder.name}/summary.json was altered after the run: it does not match its "
+                                 f"own checksum. {AGAIN}")
+        for file, digest in digests.items():
             try:
                 check(self.folder / file, digest)
             except (OSError, ValueError) as error:
@@ -230,4 +227,4 @@ class RunStore:
     def fail(self, kind: str, message: str, details: str = "") -> None:
         """Record why the run ended; what it wrote so far stays. ``details`` (a traceback) must hold no path."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        write_json(self.folder / "error.json", {"type": kind, "message": message, "details": details})
+        write_json(self.folder / "error.json", Failure(type=kind, message=message, details=details).as_row())

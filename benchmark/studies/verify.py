@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 from benchmark.core import provenance
 from benchmark.core.errors import ConfigError
 from benchmark.core.failures import explain
+from benchmark.core.fields import flat
 from benchmark.core.files import write_json
 from benchmark.core.locks import locked
 from benchmark.core.paths import without_places
@@ -80,28 +81,22 @@ class Verdict:
         return f"{self.run}: {'; '.join([*parts, *([self.message] if self.message else [])])}"
 
 
-def flat(row: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Fields of a row without times: ``("metrics.reward", 0.5)``."""
-    for name, value in row.items():
-        if name in TIMES:
-            continue
-        if isinstance(value, dict):
-            yield from flat(value, f"{prefix}{name}.")
-        else:
-            yield prefix + name, value
+def without_times(row: dict[str, Any]) -> dict[str, Any]:
+    """Fields of a row: ``{"metrics.reward": 0.5}``."""
+    return {name: value for name, value in flat(row).items() if not set(TIMES) & set(name.split("."))}
 
 
 def compare_rows(file: str, stored: Sequence[dict[str, Any]], again: Sequence[dict[str, Any]]
                  ) -> tuple[float, First | None]:
     """Largest relative difference (inf where values cannot be subtracted), and the first of all differences."""
-    rows = [dict(flat(row)) for row in stored]
+    rows = [without_times(row) for row in stored]
     scale: dict[str, float] = {}
     for row in rows:
         for name, value in row.items():
             if isinstance(value, int | float):
                 scale[name] = max(scale.get(name, 0.0), abs(value))
     largest, first = 0.0, None
-    for ours, theirs in zip(rows, (dict(flat(row)) for row in again), strict=False):
+    for ours, theirs in zip(rows, map(without_times, again), strict=False):
         for name in [*ours, *(name for name in theirs if name not in ours and name not in LATER)]:
             one, other = ours.get(name), theirs.get(name)
             if one == other:

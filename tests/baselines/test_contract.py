@@ -17,6 +17,7 @@ from benchmark.core.meter import Meter
 from benchmark.run.loop import RunInProgress, execute
 from benchmark.run.prepared import Prepared
 from benchmark.run.store import RunStore
+from tests.benchmark.core.directory import unlike
 
 MAIN = method_groups()["main"]
 
@@ -50,6 +51,7 @@ def test_a_method_moves_the_policy_within_its_budget(method, run_method):
     updates = lines(store, "updates.jsonl")
     assert len(updates) == 4 and all(math.isfinite(row["loss"]) for row in updates)
     assert sum(summary["ledgers"].values()) == pytest.approx(summary["wall_seconds"], rel=0.01)
+    assert unlike(store.folder) == []
 
 
 @pytest.mark.parametrize("method", MAIN)
@@ -70,6 +72,7 @@ def test_all_methods_start_at_the_same_point(run_method):
     for method in (name for name, row in METHODS.items() if row.group != "zo-full"):  # those refuse the adapter
         _, store = run_method(method, "budget.limit=1", "evaluation.points=1", "loop.iterations=1", name=method)
         starts.append([row["metrics"] for row in lines(store, "curve.jsonl")[:2]])
+        assert unlike(store.folder) == []
     assert all(start == starts[0] for start in starts)
 
 

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from benchmark.core import escape
 from benchmark.reporting.plots import style
 from benchmark.reporting.read.reader import Results
-from benchmark.reporting.read.runs import Run, number
+from benchmark.reporting.read.runs import FinishedRun
 from benchmark.reporting.tables import formats
 from benchmark.reporting.tables.per_task import Table
 from benchmark.reporting.tables.sheets import Sheet
 
 SAMPLE_PROMPTS = 3
-SAMPLE_CHARACTERS = 600
+SAMPLE_CHARACTERS, LINE_CHARACTERS = 600, 400
 # Figures by the beginning of their file name, in the order of the page.
 OF_ALL = {
     "overview": "Overview of all tasks",
@@ -94,24 +93,21 @@ def _what_was_run(results: Results) -> list[str]:
 
 def _preparation(results: Results, task: str) -> str:
     """What the shared start is worth: accuracy of r₀ on held-out pairs (one figure per seed), and who judges."""
-    found = {r.seed: r.environment["preparation"] for r in results.of(task) if r.environment.get("preparation")}
-    if not found:
+    if not (starts := results.starts(task)):
         return ""
-    accuracies = ", ".join(f"{found[seed]['reward_accuracy']:.2f}" for seed in sorted(found))
-    first = next(iter(found.values()))
-    prompts = (results.of(task)[0].environment.get("data") or {}).get("prompts") or {}
+    accuracies = ", ".join(f"{start.reward_accuracy:.2f}" for start in starts)
+    prompts = results.of(task)[0].environment.data.prompts
     counts = "".join(f", {prompts[split]:,} {split}" for split in ("train", "validation", "test")
                      if prompts.get(split) is not None)
     return (
         f"{'; distinct prompts:' + counts[1:] if counts else ''}"
-        f"; r₀ ranks held-out pairs as labelled with accuracy {accuracies} ({first['held_out_pairs']} pairs), "
-        f"judge: {escape.markdown(str(first['judge']['kind']).replace('_', ' '))}"
-    )
+        f"; r₀ ranks held-out pairs as labelled with accuracy {accuracies} ({starts[0].held_out_pairs} pairs), "
+        f"judge: {escape.markdown(starts[0].judge.kind.replace('_', ' '))}")
 
 
 def _samples(results: Results, task: str) -> list[str]:
     """Completions of every method for the first prompts of one seed, side by side, as literal text."""
-    by_seed: dict[int, list[Run]] = {}
+    by_seed: dict[int, list[FinishedRun]] = {}
     for run in results.of(task):
         if run.samples:
             by_seed.setdefault(run.seed, []).append(run)
@@ -120,59 +116,39 @@ def _samples(results: Results, task: str) -> list[str]:
     seed, runs = max(by_seed.items(), key=lambda item: (len(item[1]), -item[0]))
     lines = [f"## Sample completions: {escape.markdown(results.title(task))} (test prompts, seed {seed})", ""]
     for sample in runs[0].samples[:SAMPLE_PROMPTS]:
-        prompt = sample.get("prompt")
-        lines += ["| | text | reward [r₀ score] |", "|:---|:---|---:|", _line("prompt", prompt, None, bold=True)]
-        lines.append(_line("reference", sample.get("reference"), None))
-        lines.append(_line("π₀", sample.get("base"), sample.get("base_reward")))
-        for run in runs:
-            own = next((s for s in run.samples if s.get("prompt") == prompt), None)
-            if own is not None:
-                lines.append(_line(style.label(run.method), own.get("completion"), own.get("reward")))
+        lines += ["| | text | reward [r₀ score] |", "|:---|:---|---:|", _line("prompt", sample.prompt, None, bold=True)]
+        lines += [_line("reference", sample.reference, None), _line("π₀", sample.base, sample.base_reward)]
+        lines += [_line(style.label(run.method), own.completion, own.reward) for run in runs
+                  if (own := run.answer(sample.prompt))]
         lines.append("")
     return lines
 
 
-def _line(who: str, text: Any, reward: Any, bold: bool = False) -> str:
-    shown = "" if text is None else escape.markdown(str(text), SAMPLE_CHARACTERS)
+def _line(who: str, text: str | None, reward: float | None, bold: bool = False) -> str:
+    shown = escape.markdown(text or "", SAMPLE_CHARACTERS)
     name = f"**{escape.markdown(who)}**" if bold else escape.markdown(who)
-    value = number(reward)
-    return f"| {name} | {shown or '(empty)'} | {'' if value is None else f'{value:+.3f}'} |"
+    return f"| {name} | {shown or '(empty)'} | {'' if reward is None else f'{reward:+.3f}'} |"
 
 
 def _missing(results: Results) -> list[str]:
-    missing = results.missing()
-    lines = ["## What is missing", ""]
-    if not missing and not results.ignored:
-        return [*lines, "Nothing: every method of this folder has every seed on every task.", ""]
-    lines += [f"- {escape.markdown(cell)}: no finished run" for cell in missing]
-    for run in results.ignored:
-        message = f": {escape.markdown(run.message, 300)}" if run.message else ""
-        lines.append(f"- ignored {escape.markdown(run.name)} ({run.reason}){message}")
-    diverged = [r.name for r in results.runs if r.diverged]
-    lines += [f"- diverged {escape.markdown(name)}: its outcome is the word, not a number" for name in diverged]
-    return [*lines, ""]
+    if not results.missing() and not results.ignored:
+        return ["## What is missing", "", "Nothing: every method of this folder has every seed on every task.", ""]
+    return ["## What is missing", "", *(f"- {escape.markdown(line, LINE_CHARACTERS)}" for line in results.gaps()), ""]
 
 
 def _provenance(results: Results) -> list[str]:
-    packages: dict[str, set[str]] = {}
-    for run in results.runs:
-        versions = {"python": run.environment.get("python"), **(run.environment.get("packages") or {})}
-        for name, version in versions.items():
-            packages.setdefault(str(name), set()).add(str(version))
-    listed = ", ".join(f"{n} {'/'.join(sorted(v))}" for n, v in sorted(packages.items()))
-
     def each(name: str) -> str:
-        return escape.markdown(", ".join(sorted({str(r.environment.get(name, "unknown")) for r in results.runs})))
+        return escape.markdown(", ".join(results.values(name)))
 
     return [
         "## Provenance",
         "",
-        f"- Protocol: {escape.markdown(str(results.runs[0].identity.get('protocol')))}",
+        f"- Protocol: {escape.markdown(str(results.runs[0].identity.protocol))}",
         f"- Commit: {escape.markdown(', '.join(results.commits()))}",
-        *[f"- Hardware: {escape.markdown(h)}" for h in results.hardware()],
+        *[f"- Hardware: {escape.markdown(h)}" for h in results.values("hardware")],
         f"- Device: {each('device')}",
         f"- Threads: {each('threads')}; runs at the same time: {each('workers')}",
-        f"- Packages: {escape.markdown(listed)}",
+        f"- Packages: {escape.markdown(results.packages())}",
         "",
         "Run directories used:",
         "",

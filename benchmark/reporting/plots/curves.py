@@ -17,7 +17,7 @@ from benchmark.reporting.plots import frame, style
 from benchmark.reporting.plots.frame import DASHED, MARKS, PAGE, WIDE
 from benchmark.reporting.read import aggregate
 from benchmark.reporting.read.reader import Results
-from benchmark.reporting.read.runs import Run
+from benchmark.reporting.read.runs import FinishedRun
 
 POINTS = 65  # of a mean curve
 BUDGETS = {
@@ -40,7 +40,7 @@ PATH = (
 )
 
 
-def mean_curve(runs: Sequence[Run], x: str, y: str) -> tuple[np.ndarray, np.ndarray]:
+def mean_curve(runs: Sequence[FinishedRun], x: str, y: str) -> tuple[np.ndarray, np.ndarray]:
     """Mean path of ``runs`` through two metrics, as two (points,) arrays: both averaged at equal shares of the budget.
 
     Neither metric grows steadily, so that no run has one ``y`` for an ``x``. Ends where the first run ends; empty if
@@ -55,7 +55,7 @@ def mean_curve(runs: Sequence[Run], x: str, y: str) -> tuple[np.ndarray, np.ndar
     return along[0], along[1]
 
 
-def changes(run: Run, x: str, y: str) -> tuple[np.ndarray, np.ndarray]:
+def changes(run: FinishedRun, x: str, y: str) -> tuple[np.ndarray, np.ndarray]:
     """Validation curve as two (evaluations,) arrays; a metric other than KL as its change from π₀."""
     xs, ys = run.series(x, y)
     if x in style.JUDGES or x == "reward":
@@ -63,13 +63,13 @@ def changes(run: Run, x: str, y: str) -> tuple[np.ndarray, np.ndarray]:
     return xs, ys - ys[:1]
 
 
-def _ends(runs: Sequence[Run], x: str, y: str) -> np.ndarray:
+def _ends(runs: Sequence[FinishedRun], x: str, y: str) -> np.ndarray:
     """(finished runs, 2): the last point of each run that did not diverge."""
     curves = [changes(run, x, y) for run in runs if not run.diverged]
     return np.array([(xs[-1], ys[-1]) for xs, ys in curves if xs.size]).reshape(-1, 2)
 
 
-def _lost(axes: Axes, runs: Sequence[Run], x: str, y: str, scale: float, look: style.Look, zorder: int) -> None:
+def _lost(axes: Axes, runs: Sequence[FinishedRun], x: str, y: str, scale: float, look: style.Look, zorder: int) -> None:
     """× at the last finite point of each diverged run."""
     for run in (r for r in runs if r.diverged):
         xs, ys = changes(run, x, y)

@@ -100,7 +100,7 @@ def caption(results: Results, tasks: Sequence[str], methods: Sequence[str], how:
     data = sorted({results.data(t) for t in tasks})
     return (
         f"{how}{shown} {results.counts(tasks)}. Budget: {'; '.join(budgets)}. Data: {'; '.join(data)}. "
-        f"Hardware: {'; '.join(results.hardware())}. Commit: {', '.join(results.commits())}."
+        f"Hardware: {'; '.join(results.values('hardware'))}. Commit: {', '.join(results.commits())}."
     )
 
 

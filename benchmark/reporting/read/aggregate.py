@@ -16,7 +16,7 @@ import numpy as np
 
 from benchmark.core import statistics
 from benchmark.reporting.read.reader import Results
-from benchmark.reporting.read.runs import Run, number
+from benchmark.reporting.read.runs import number
 
 TARGETS = (0.5, 0.9)  # shares of the reference level
 SEED = 0
@@ -73,13 +73,7 @@ def reference_increase(results: Results, task: str) -> float | None:
 
     The reader has refused runs of one task whose levels differ.
     """
-    level = number((results.of(task)[0].config.get("evaluation") or {}).get("reference_increase"))
-    return level or None
-
-
-def _increase(run: Run) -> float | None:
-    start, end = run.metric("initial", "reward"), run.metric("final", "reward")
-    return None if run.diverged or start is None or end is None else end - start
+    return number(results.of(task)[0].section("evaluation").get("reference_increase")) or None
 
 
 def increases(results: Results) -> Scores:
@@ -91,7 +85,7 @@ def increases(results: Results) -> Scores:
     for method in results.methods:
         for task in results.tasks:
             if runs := results.of(task, method):
-                found.setdefault(method, {})[task] = [_increase(run) for run in runs]
+                found.setdefault(method, {})[task] = [run.increase for run in runs]
     return found
 
 

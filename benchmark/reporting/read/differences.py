@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
+from benchmark.core.fields import flat
 from benchmark.reporting.plots import style
 from benchmark.reporting.read.reader import Results
-from benchmark.reporting.read.runs import Run
+from benchmark.reporting.read.runs import FinishedRun
 
 # Parts of config.json that have lines of their own.
 ELSEWHERE = ("profile", "budget", "method", "data.source", "execution.device", "execution.threads", "execution.workers")
@@ -37,7 +39,7 @@ def differences(a: Results, b: Results) -> list[Difference]:
     return sorted(found, key=lambda d: not d.loud)
 
 
-def _values(runs: Sequence[Run], of: Callable[[Run], Any]) -> str:
+def _values(runs: Sequence[FinishedRun], of: Callable[[FinishedRun], Any]) -> str:
     """Every value that occurs, as text."""
     found = sorted({MISSING if (v := of(run)) is None or v == "" else str(v) for run in runs})
     return ", ".join(found) or MISSING
@@ -52,7 +54,7 @@ def _sets(a: Results, b: Results) -> Iterator[Difference]:
         if sorted(one) != sorted(two):
             only = [[n for n in names if n not in other] for names, other in ((one, two), (two, one))]
             yield Difference(what, "", *[f"also {', '.join(n)}" if n else MISSING for n in only], loud)
-    protocols = [_values(r.runs, lambda run: run.identity.get("protocol")) for r in (a, b)]
+    protocols = [_values(r.runs, lambda run: run.identity.protocol) for r in (a, b)]
     if protocols[0] != protocols[1]:
         yield Difference("protocol", "", *protocols, True)
 
@@ -68,9 +70,9 @@ def _tasks(a: Results, b: Results) -> Iterator[Difference]:
             ("budget", a.budget(task), b.budget(task), True),
         ]
         for what, of in (
-            ("data source", lambda run: (run.environment.get("data") or {}).get("source")),
-            ("data revision", lambda run: (run.environment.get("data") or {}).get("revision")),
-            ("task version", lambda run: run.identity.get("task_version")),
+            ("data source", lambda run: run.environment.data.source),
+            ("data revision", lambda run: run.environment.data.revision),
+            ("task version", lambda run: run.identity.task_version),
         ):
             pairs.append((what, _values(one, of), _values(two, of), True))
         pairs += _settings(one, two)
@@ -84,19 +86,9 @@ def _tasks(a: Results, b: Results) -> Iterator[Difference]:
         yield Difference(what, named, first, second, loud)
 
 
-def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in config.items():
-        if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[prefix + key] = value
-    return flat
-
-
-def _settings(one: Sequence[Run], two: Sequence[Run]) -> Iterator[tuple[str, str, str, bool]]:
+def _settings(one: Sequence[FinishedRun], two: Sequence[FinishedRun]) -> Iterator[tuple[str, str, str, bool]]:
     """Fields of the configuration, the budget's aside; loud only where both versions of the code know the field."""
-    sides = [[_flat(run.settings) for run in runs] for runs in (one, two)]
+    sides = [[flat(run.settings) for run in runs] for runs in (one, two)]
     names = sorted({name for side in sides for config in side for name in config})
     for name in names:
         section = name.split(".")[0]
@@ -115,7 +107,7 @@ def _methods(a: Results, b: Results) -> Iterator[Difference]:
     for task in (t for t in a.tasks if t in b.tasks):
         for method in (m for m in a.methods_of(task) if m in b.methods_of(task)):
             counts[method] = counts.get(method, 0) + 1
-            sides = [[run.config.get("method") or {} for run in r.of(task, method)] for r in (a, b)]
+            sides = [[run.section("method") for run in r.of(task, method)] for r in (a, b)]
             for name in sorted({name for side in sides for values in side for name in values}):
                 one, two = (", ".join(sorted({str(v.get(name, MISSING)) for v in side})) for side in sides)
                 if one != two:
@@ -126,16 +118,13 @@ def _methods(a: Results, b: Results) -> Iterator[Difference]:
 
 
 def _environment(a: Results, b: Results) -> Iterator[Difference]:
-    readings: dict[str, Callable[[Run], Any]] = {
-        "commit": lambda run: f"{str(run.environment.get('commit'))[:10]}"
-        + (" (modified)" if run.environment.get("dirty") else ""),
-        "hardware": lambda run: run.hardware,
+    readings: dict[str, Callable[[FinishedRun], Any]] = {
+        "commit": lambda run: f"{str(run.environment.commit)[:10]}{' (modified)' if run.environment.dirty else ''}",
+        **{name: attrgetter(f"environment.{name}")
+           for name in ("hardware", "platform", "python", "cuda", "device", "threads", "workers")},
     }
-    for name in ("platform", "python", "cuda", "device", "threads", "workers"):
-        readings[name] = lambda run, name=name: run.environment.get(name)
-    packages = sorted({p for r in (a, b) for run in r.runs for p in run.environment.get("packages") or {}})
-    for name in packages:
-        readings[f"package {name}"] = lambda run, name=name: (run.environment.get("packages") or {}).get(name)
+    for name in sorted({name for r in (a, b) for run in r.runs for name in run.environment.packages}):
+        readings[f"package {name}"] = lambda run, name=name: run.environment.packages.get(name)
     for what, of in readings.items():
         one, two = _values(a.runs, of), _values(b.runs, of)
         if one != two:

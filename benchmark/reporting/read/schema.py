@@ -1,71 +1,83 @@
-"""What the files of a finished run must look like before anything is computed from them: they may come from anywhere.
-
-Metrics need no rule: what is no finite number counts as missing wherever one is read (``runs.number``).
-"""
+"""Records from the files of a run directory, checked before anything is computed from them: they may come from
+anywhere."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+import types
+import typing
+from dataclasses import is_dataclass
+from pathlib import Path
+from typing import Any, TypeVar
 
-from benchmark.core.errors import BenchmarkError
-from benchmark.core.sections import SECTIONS
+from benchmark.core.errors import AGAIN, BenchmarkError
+from benchmark.core.fields import fields_of
+from benchmark.core.files import json_object, read_object, read_text
+from benchmark.core.records import Failure
 
-OBJECT, LIST, NUMBER, PLAIN = (dict,), (list,), (int, float), (int, float, str)
-WORDS = {OBJECT: "an object", LIST: "a list", NUMBER: "a number below 10¹²", PLAIN: "a number or a text"}
-# Place in the file → what stands there, if anything does; * is every key.
-SHAPES = {
-    "config.json": {
-        "run": OBJECT, "run.budget": OBJECT, "config": OBJECT, "config.method": OBJECT, "config.method.*": PLAIN,
-        "config.method.epochs": NUMBER,
-        **{place: kind for section in SECTIONS
-           for place, kind in ((f"config.{section}", OBJECT), (f"config.{section}.*", PLAIN))},
-    },
-    "environment.json": {
-        "packages": OBJECT, "hardware": OBJECT, "model": OBJECT, "data": OBJECT, "data.rows": OBJECT,
-        "data.prompts": OBJECT, "data.prompts.*": NUMBER, "data.pairs": NUMBER, "preparation": OBJECT,
-        "preparation.judge": OBJECT, "preparation.judge.kind": PLAIN, "preparation.reward_accuracy": NUMBER,
-        "preparation.held_out_pairs": NUMBER,
-    },
-    "summary.json": {
-        "initial": OBJECT, "initial.*": OBJECT, "final": OBJECT, "final.*": OBJECT, "spent": OBJECT, "ledgers": OBJECT,
-        "ledger_tokens": OBJECT, "peak_memory_mib": OBJECT, "health": OBJECT, "warnings": LIST, "resumed": OBJECT,
-        "trained_parameters": NUMBER,
-    },
-    "curve.jsonl": {"spent": OBJECT, "metrics": OBJECT, "ledgers": OBJECT},
-}
-# What cannot be missing where the object that it belongs to is there.
-NEEDED = {"preparation": ("reward_accuracy", "held_out_pairs", "judge"), "preparation.judge": ("kind",)}
+LARGEST = 1e30  # sums and squares of what is read must stay finite
+WORDS = {dict: "an object", tuple: "a list", float: "a number below 10³⁰", int: "a whole number below 10³⁰",
+         str: "a text", bool: "true or false"}
+R = TypeVar("R")
 
 
-def check(value: dict[str, Any], file: str, place: str) -> None:
-    """Check the object read from ``file``.
+def read(cls: type[R], value: dict[str, Any], place: str, name: str = "") -> R:
+    """The object ``value`` of a file as a record of type ``cls``; what the record does not know is left out.
 
     Args:
-        place: how a message names it, for example ``RUN/curve.jsonl, line 3``.
+        place: how a message names it, for example ``RUN/curve.jsonl, line 3``. name: of the object within it.
 
     Raises:
-        BenchmarkError: something else stands where an object, a list or a number belongs; names it.
+        BenchmarkError: something else stands where an object, a list, a number or a text belongs, or what every file
+            has is missing; names it.
     """
-    for path, kinds in SHAPES[file].items():
-        for name, found in _at(value, path.split(".")):
-            if not isinstance(found, kinds) or (kinds is NUMBER and (isinstance(found, bool) or not abs(found) < 1e12)):
-                raise BenchmarkError(f"{place}: {name} is not {WORDS[kinds]}. Remove that run directory and run it "
-                                     f"again.")
-            needed = NEEDED.get(name, ()) if found or name != "preparation" else ()  # an empty one is none
-            gone = [key for key in needed if found.get(key) is None]
-            if gone:
-                raise BenchmarkError(f"{place}: {name} lacks {gone[0]}. Remove that run directory and run it again.")
+    found, known = {}, fields_of(cls)
+    for key, spec in known.items():
+        if spec.metadata.get("spread"):
+            others = {other: item for other, item in value.items() if other not in known}
+            found[key] = _typed(spec.type, others, place, name)
+        else:
+            found[key] = _typed(spec.type, value.get(key), place, f"{name}.{key}".lstrip("."))
+    return cls(**found)
 
 
-def _at(value: Any, path: list[str], name: str = "") -> Iterator[tuple[str, Any]]:
-    """Everything that stands at ``path``, with its full name; what is absent or null is left out."""
-    if value is None:
-        return
-    if not path:
-        yield name, value
-        return
-    if isinstance(value, dict):
-        keys = value if path[0] == "*" else [path[0]]
-        for key in keys:
-            yield from _at(value.get(key), path[1:], f"{name}.{key}".lstrip("."))
+def read_file(cls: type[R], path: Path) -> R:
+    """The record in a JSON file, checked."""
+    return read(cls, read_object(path), f"{path.parent.name}/{path.name}")
+
+
+def read_failure(folder: Path) -> Failure | None:
+    """Why the last attempt at a run ended, if its directory says so."""
+    path = folder / "error.json"
+    return read_file(Failure, path) if path.is_file() else None
+
+
+def read_lines(cls: type[R], path: Path) -> tuple[R, ...]:
+    """The records of a log, checked; none if it is not there."""
+    if not path.is_file():
+        return ()
+    whole, place = read_text(path)
+    places = ((text, f"{place}, line {number}") for number, text in enumerate(whole.split("\n"), 1) if text.strip())
+    return tuple(read(cls, json_object(text, line), line) for text, line in places)
+
+
+def _typed(kind: Any, value: Any, place: str, name: str) -> Any:
+    kinds = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
+    if Any in kinds or (value is None and types.NoneType in kinds):
+        return value
+    plain = [option if is_dataclass(option) else typing.get_origin(option) or option for option in kinds]
+    for option, base in zip(kinds, plain, strict=True):
+        if value is None and (base in (dict, tuple) or is_dataclass(base)):
+            value = () if base is tuple else {}
+        if is_dataclass(base) and isinstance(value, dict):
+            return read(base, value, place, name) if value or len(kinds) == 1 else None
+        if base is dict and isinstance(value, dict):
+            of = typing.get_args(option)[1]
+            return {key: _typed(of, item, place, f"{name}.{key}".lstrip(".")) for key, item in value.items()}
+        if base is tuple and isinstance(value, list | tuple):
+            return tuple(_typed(typing.get_args(option)[0], item, place, name) for item in value)
+        if base in (bool, str) and isinstance(value, base):
+            return value
+        if base in (int, float) and type(value) in (int, base) and abs(value) < LARGEST:
+            return value
+    words = " or ".join(WORDS.get(base, WORDS[dict]) for base in plain if base is not types.NoneType)
+    raise BenchmarkError(f"{place}: {name} is {'missing' if value is None else f'not {words}'}. {AGAIN}")

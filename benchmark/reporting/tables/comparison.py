@@ -6,18 +6,20 @@ have is a cell; its reading is the difference B − A of the test reward increas
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
 from scipy import stats
 
 from benchmark.core import statistics
+from benchmark.core.records import Summary
 from benchmark.reporting.read import reader
 from benchmark.reporting.read.differences import Difference, differences
 from benchmark.reporting.read.reader import Results
-from benchmark.reporting.read.runs import Run, number
+from benchmark.reporting.read.runs import FinishedRun
 
 SAME_START = 1e-9  # rewards of π₀ that are closer than this belong to one π₀
 
@@ -112,17 +114,12 @@ def compare(a: Path, b: Path, *, method_order: Sequence[str] = (),
     return Comparison(names, tuple(differences(*read)), tuple(cells), (read[0], read[1]))
 
 
-def _increase(run: Run) -> float | None:
-    start, end = run.metric("initial", "reward"), run.metric("final", "reward")
-    return None if run.diverged or start is None or end is None else end - start
-
-
-def _rewards(run: Run) -> list[tuple]:
+def _rewards(run: FinishedRun) -> list[tuple]:
     """Every reward of a run, both splits, to the last bit."""
-    return [(r.get("split"), r.get("fraction"), (r.get("metrics") or {}).get("reward")) for r in run.curve]
+    return [(row.split, row.fraction, row.metrics.get("reward")) for row in run.curve]
 
 
-def _unpaired(a: Sequence[Run], b: Sequence[Run]) -> str:
+def _unpaired(a: Sequence[FinishedRun], b: Sequence[FinishedRun]) -> str:
     """Why seeds cannot be paired; empty when they can."""
     if [r.seed for r in a] != [r.seed for r in b]:
         return "unpaired: seeds differ"
@@ -141,17 +138,18 @@ def _bootstrap(a: np.ndarray, b: np.ndarray, paired: bool) -> tuple[float, float
     return statistics.difference_bootstrap(b, a, rng)
 
 
-def _ratio(a: Sequence[Run], b: Sequence[Run], group: str, key: str) -> float | None:
+def _ratio(a: Sequence[FinishedRun], b: Sequence[FinishedRun],
+           of: Callable[[Summary], float | None]) -> float | None:
     """Mean of B / mean of A of a cost in the summaries."""
-    sides = [[number((r.summary.get(group) or {}).get(key)) for r in runs] for runs in (a, b)]
+    sides = [[of(r.summary) for r in runs] for runs in (a, b)]
     if any(v is None for side in sides for v in side) or not sum(sides[0]):
         return None
     return float(np.mean(sides[1]) / np.mean(sides[0]))
 
 
-def _cell(task: str, method: str, a: Sequence[Run], b: Sequence[Run]) -> Cell:
+def _cell(task: str, method: str, a: Sequence[FinishedRun], b: Sequence[FinishedRun]) -> Cell:
     seeds = tuple(r.seed for r in a), tuple(r.seed for r in b)
-    increases = [[_increase(r) for r in runs] for runs in (a, b)]
+    increases = [[r.increase for r in runs] for runs in (a, b)]
     means = tuple(float(np.mean(v)) if v and None not in v else None for v in increases)
     lost = any(r.diverged for r in a), any(r.diverged for r in b)
     if not a or not b:
@@ -162,8 +160,8 @@ def _cell(task: str, method: str, a: Sequence[Run], b: Sequence[Run]) -> Cell:
         return Cell(task, method, seeds, f"diverged in {where}", means, lost=lost)
     if None in means:
         return Cell(task, method, seeds, "no test reward", means)
-    costs = (("spent", "seconds"), ("spent", "forward_tokens"), ("peak_memory_mib", "optimisation"))
-    ratios = tuple(_ratio(a, b, *cost) for cost in costs)
+    ratios = tuple(_ratio(a, b, of) for of in (attrgetter("spent.seconds"), attrgetter("spent.forward_tokens"),
+                                               lambda summary: summary.peak_memory_mib.get("optimisation")))
     x, y = (np.array(v, dtype=np.float64) for v in increases)
     reason = _unpaired(a, b)
     n = min(len(a), len(b))

@@ -8,10 +8,12 @@ from statistics import mean, median
 from typing import NamedTuple
 
 from baselines.registry import METHODS, OBJECTIVES
+from benchmark.core.errors import ConfigError
+from benchmark.core.meter import METHOD_LEDGERS
 from benchmark.core.naming import load
 from benchmark.reporting.plots import style
 from benchmark.reporting.read.reader import Results
-from benchmark.reporting.read.runs import Run, number
+from benchmark.reporting.read.runs import FinishedRun, number
 from benchmark.reporting.tables.per_task import Table
 from benchmark.reporting.tables.sheets import Sheet, decimal
 
@@ -57,39 +59,40 @@ class Passes(NamedTuple):
         return self.rollout + self.updates * self.update
 
 
-def predicted(run: Run) -> Passes | None:
-    """What the method costs by its definition; ``None`` for a method that the registry does not know.
+def predicted(run: FinishedRun) -> Passes | None:
+    """What the method costs by its definition; ``None`` for one that the registry does not know, or not so.
 
     A reward model or a critic counts as large as the policy, the trained share of an adapter as nothing; what a rollout
     and an update cost, objective and estimator say (docs/methods/*.md, "Cost").
     """
     known = METHODS.get(run.method)
-    settings = run.config.get("method")
+    settings, adapter = run.section("method"), run.section("adapter")
     if known is None or not settings:
         return None
-    adapter = run.settings.get("adapter") or {}
+    try:
+        values = known.check({name: settings[name] for name in known.fields() if name in settings}, run.name)
+    except ConfigError:
+        return None
     whole = adapter.get("kind") == "full" and not adapter["only"]
-    update = known.estimator.passes(known.resolved({known.name: settings}), whole)
+    update = known.estimator.passes(known.resolved({known.name: values}), whole)
     objective = load(OBJECTIVES[known.objective].target)
-    return Passes(objective.rollout_passes, update * objective.reading_passes, int(settings.get("epochs") or 1))
+    return Passes(objective.rollout_passes, update * objective.reading_passes, values.get("epochs", 1))
 
 
-def account(run: Run) -> Cost | None:
+def account(run: FinishedRun) -> Cost | None:
     """What ``run`` booked; ``None`` where its summary lacks a ledger."""
-    tokens, seconds = run.summary.get("ledger_tokens") or {}, run.summary.get("ledgers") or {}
-    spent = run.summary.get("spent") or {}
-    values = [number(v) for v in (spent.get("updates"), (run.config.get("loop") or {}).get("sequences_per_update"),
-                                  tokens.get("rollout"), tokens.get("update"), seconds.get("rollout"),
-                                  seconds.get("update"))]
+    spent, ledgers = run.summary.spent, (run.summary.ledger_tokens, run.summary.ledgers)
+    values = [number(value) for value in (spent.updates, run.section("loop").get("sequences_per_update"),
+                                          *(ledger.get(name) for ledger in ledgers for name in METHOD_LEDGERS))]
     if None in values or 0 in values[:3]:
         return None
     # Offline pairs are not completions; π₀ passes over each pair once, in shuffled passes over all of them.
-    pairs = number((run.environment.get("data") or {}).get("pairs"))
+    pairs = run.environment.data.pairs
     seen = values[0] * values[1] if pairs is None else min(values[0] * values[1], 2 * pairs)
-    return Cost(number(spent.get("completions")) or seen, *values)
+    return Cost(spent.completions or seen, *values)
 
 
-def passes(run: Run) -> float | None:
+def passes(run: FinishedRun) -> float | None:
     """Forward passes booked per completion: all tokens over the tokens of one pass over every completion.
 
     Run directories do not keep the length of the sequences; one pass is what the rollout booked, divided by the passes

@@ -10,11 +10,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from benchmark.core import statistics
+from benchmark.core.records import Summary
 from benchmark.reporting.plots import style
 from benchmark.reporting.read.reader import Results
-from benchmark.reporting.read.runs import Run, number
+from benchmark.reporting.read.runs import FinishedRun, number
 
-Value = Callable[[Run], float | None]
+Value = Callable[[FinishedRun], float | None]
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Column:
     scientific: bool = False
     signed: bool = False
     seeds: bool = False
-    word: Callable[[Run], str] = lambda run: ""
+    word: Callable[[FinishedRun], str] = lambda run: ""
     at: float | None = None
     at_unit: str = ""
     methods: tuple[str, ...] = ()
@@ -122,6 +123,20 @@ TASK_METRICS = {
     "chrf": ("chrF", "0–100", 2),
     "bleu": ("BLEU", "0–100", 2),
 }
+# key, title, unit, decimals, summary → cost
+COSTS: tuple[tuple[str, str, str, int, Callable[[Summary], float | None]], ...] = (
+    ("seconds", "optimisation time", "s", 1, lambda of: of.spent.seconds),
+    ("forward_tokens", "forward tokens", "millions", 3,
+     lambda of: of.spent.forward_tokens and of.spent.forward_tokens / 1e6),
+    ("generated_tokens", "generated tokens", "millions", 3,
+     lambda of: of.spent.generated_tokens and of.spent.generated_tokens / 1e6),
+    ("completions", "completions", "count", 0, lambda of: of.spent.completions),
+    ("updates", "updates", "count", 0, lambda of: of.spent.updates),
+    ("memory_loaded", "memory before the first update", "MiB", 0, lambda of: of.peak_memory_mib.get("loaded")),
+    ("peak_memory", "peak memory", "MiB", 0, lambda of: of.peak_memory_mib.get("optimisation")),
+    ("peak_memory_warm_start", "peak memory, warm start", "MiB", 0, lambda of: of.peak_memory_mib.get("warm_start")),
+    ("wall_seconds", "wall time of the run", "s", 1, lambda of: of.wall_seconds),
+)
 
 
 def _end(name: str) -> Value:
@@ -133,32 +148,20 @@ def _start(name: str) -> Value:
 
 
 def _change(name: str) -> Value:
-    def value(run: Run) -> float | None:
-        start, end = run.metric("initial", name), run.metric("final", name)
-        return None if start is None or end is None else end - start
-
-    return value
+    return lambda run: run.change(name)
 
 
-def _area(run: Run) -> float | None:
+def _area(run: FinishedRun) -> float | None:
     x, y = run.series("forward_tokens", "reward")
     return statistics.area_under_curve(x, y - y[0]) if x.size > 1 and x[-1] > x[0] else None
 
 
 def _increase_at(kind: str, at: float) -> Value:
-    def value(run: Run) -> float | None:
+    def value(run: FinishedRun) -> float | None:
         x, y = run.series(kind, "reward")
         if y.size == 0 or not x[0] <= at <= x[-1]:
             return None
         return statistics.value_at(x, y, at) - float(y[0])
-
-    return value
-
-
-def _scaled(of: Callable[[Run], object], by: float = 1.0) -> Value:
-    def value(run: Run) -> float | None:
-        found = number(of(run))
-        return None if found is None else found / by
 
     return value
 
@@ -174,9 +177,7 @@ def _columns(results: Results, task: str) -> tuple[Column, ...]:
     runs = results.of(task)
     columns = [
         Column("reward", "reward, π₀ → end", "r₀ score", "end", _end("reward"), _start("reward")),
-        Column(
-            "reward_increase", "reward increase", "r₀ score", "end", _change("reward"), signed=True, seeds=True
-        ),
+        Column("reward_increase", "reward increase", "r₀ score", "end", _change("reward"), signed=True, seeds=True),
     ]
     if judge := results.judge(task):
         title, unit = style.JUDGES[judge]
@@ -191,34 +192,15 @@ def _columns(results: Results, task: str) -> tuple[Column, ...]:
     ]
     for name, (title, unit, digits) in TASK_METRICS.items():
         if any(r.metric("initial", name) is not None for r in runs):
-            columns.append(
-                Column(name, f"{title}, π₀ → end", unit, "end", _end(name), _start(name), digits=digits)
-            )
+            columns.append(Column(name, f"{title}, π₀ → end", unit, "end", _end(name), _start(name), digits=digits))
     columns += _equal_columns(results, task)
     columns.append(Column(
         "reward_area", "area under the reward curve over compute, divided by compute (mean increase)", "r₀ score",
         "area", _area, signed=True, seeds=True))
 
-    def cost(key: str, title: str, unit: str, of: Callable[[Run], object], digits: int, by: float = 1.0) -> None:
-        value = _scaled(of, by)
-        if any(value(r) is not None for r in runs):
-            columns.append(Column(key, title, unit, "cost", value, outcome=False, digits=digits))
-
-    def spent(name: str) -> Callable[[Run], object]:
-        return lambda run: (run.summary.get("spent") or {}).get(name)
-
-    def peak(name: str) -> Callable[[Run], object]:
-        return lambda run: (run.summary.get("peak_memory_mib") or {}).get(name)
-
-    cost("seconds", "optimisation time", "s", spent("seconds"), 1)
-    cost("forward_tokens", "forward tokens", "millions", spent("forward_tokens"), 3, by=1e6)
-    cost("generated_tokens", "generated tokens", "millions", spent("generated_tokens"), 3, by=1e6)
-    cost("completions", "completions", "count", spent("completions"), 0)
-    cost("updates", "updates", "count", spent("updates"), 0)
-    cost("memory_loaded", "memory before the first update", "MiB", peak("loaded"), 0)
-    cost("peak_memory", "peak memory", "MiB", peak("optimisation"), 0)
-    cost("peak_memory_warm_start", "peak memory, warm start", "MiB", peak("warm_start"), 0)
-    cost("wall_seconds", "wall time of the run", "s", lambda run: run.summary.get("wall_seconds"), 1)
+    columns += [
+        Column(key, title, unit, "cost", lambda run, of=of: number(of(run.summary)), outcome=False, digits=digits)
+        for key, title, unit, digits, of in COSTS if any(of(run.summary) is not None for run in runs)]
     return (*columns, *_health_columns(runs))
 
 
@@ -245,15 +227,15 @@ def _equal_columns(results: Results, task: str) -> list[Column]:
     return columns
 
 
-def _health_columns(runs: Sequence[Run]) -> list[Column]:
-    if not any(run.summary.get("health") for run in runs):
+def _health_columns(runs: Sequence[FinishedRun]) -> list[Column]:
+    if not any(run.summary.health for run in runs):
         return []
 
     def of(name: str) -> Value:
-        return lambda run: number((run.summary.get("health") or {}).get(name))
+        return lambda run: run.summary.health and getattr(run.summary.health, name)
 
-    def below(run: Run) -> str:
-        return "below noise" if any(w.startswith("below noise") for w in run.warnings) else ""
+    def below(run: FinishedRun) -> str:
+        return "below noise" if any(w.startswith("below noise") for w in run.summary.warnings) else ""
 
     shape = {"group": "health", "outcome": False}
     return [
@@ -268,7 +250,7 @@ def _health_columns(runs: Sequence[Run]) -> list[Column]:
     ]
 
 
-def _cell(column: Column, runs: Sequence[Run]) -> Cell:
+def _cell(column: Column, runs: Sequence[FinishedRun]) -> Cell:
     if column.methods and runs[0].method not in column.methods:
         return Cell(None, word="–")
     lost = tuple(column.outcome and run.diverged for run in runs)
@@ -296,7 +278,7 @@ def _marks(results: Results, task: str) -> tuple[dict[str, tuple[str, ...]], dic
     for method in results.methods_of(task):
         kinds: dict[str, dict[str, list[int]]] = {}
         for run in results.of(task, method):
-            for warning in run.warnings:
+            for warning in run.summary.warnings:
                 text = " ".join(warning.split())
                 kinds.setdefault(text.partition(":")[0], {}).setdefault(text, []).append(run.seed)
         own = []
@@ -320,17 +302,9 @@ def build(results: Results, task: str) -> Table:
     rows = []
     for method in results.methods_of(task):
         runs = results.of(task, method)
-        rows.append(
-            Row(
-                method=method,
-                cells={c.key: _cell(c, runs) for c in columns},
-                seeds=tuple(r.seed for r in runs),
-                diverged=sum(r.diverged for r in runs),
-                marks=marks[method],
-                warnings=tuple(footnotes[m] for m in marks[method]),
-            )
-        )
-    sizes = sorted({int(size) for run in results.of(task) if (size := run.summary.get("trained_parameters"))})
+        rows.append(Row(method, {c.key: _cell(c, runs) for c in columns}, tuple(r.seed for r in runs),
+                        sum(r.diverged for r in runs), marks[method], tuple(footnotes[m] for m in marks[method])))
+    sizes = sorted({size for run in results.of(task) if (size := run.summary.trained_parameters)})
     notes = (
         "Mean over n seeds; ± is the sample standard deviation (n − 1); [ ] lists every seed, smallest seed first.",
         "Reward is the score of the frozen initial reward model r₀. Increase and change are end minus π₀.",
@@ -338,6 +312,5 @@ def build(results: Results, task: str) -> Table:
         f"{results.counts([task])}.",
         *([f"d = {' or '.join(f'{size:,}' for size in sizes)} trained parameters."] if sizes else []),
     )
-    return Table(
-        task, results.title(task), results.profile(task), results.reduced(task), columns, tuple(rows), notes, footnotes
-    )
+    return Table(task, results.title(task), results.profile(task), results.reduced(task), columns, tuple(rows), notes,
+                 footnotes)

@@ -49,7 +49,7 @@ def render(results: Results, tables: Sequence[Table], sheets: Sequence[Sheet]) -
         provenance=facts.provenance(results),
         settings=blocks.of_settings(results, marks),
         shared=blocks.of_shared_settings(results),
-        missing=facts.missing(results),
+        missing=results.gaps(),
         runs=[run.name for task in results.tasks for run in results.of(task)],
         style=style,
         script=script,

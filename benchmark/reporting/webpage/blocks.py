@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from benchmark.core.fields import flat
 from benchmark.reporting.plots import style
 from benchmark.reporting.read.reader import Results
 from benchmark.reporting.tables import formats
@@ -100,7 +101,7 @@ def of_settings(results: Results, marks: Mapping[str, str]) -> Block:
     for method in results.methods:
         tasks: dict[str, list[str]] = {}
         for run in (run for task in results.tasks for run in results.of(task, method)):
-            if values := run.config.get("method"):
+            if values := run.section("method"):
                 where = tasks.setdefault(", ".join(f"{key} = {_plain(value)}" for key, value in values.items()), [])
                 where.append(results.title(run.task))
         for settings, titles in tasks.items():
@@ -117,8 +118,8 @@ def of_shared_settings(results: Results) -> Block:
     for task in results.tasks:
         column: dict[str, list[str]] = {}
         for run in results.of(task):
-            for name, value in _flat({key: value for key, value in run.config.items() if key != "method"}):
-                column.setdefault(name, []).append(value)
+            for name, value in flat({key: value for key, value in run.config.items() if key != "method"}).items():
+                column.setdefault(name, []).append(_plain(value))
         columns.append(column)
     names = list(dict.fromkeys(name for column in columns for name in column))
     # Runs that differ in a setting (such as the device) show all its values.
@@ -149,14 +150,6 @@ def _kind(texts: Sequence[str]) -> str:
     if any(len(text) > PROSE for text in texts):
         return "prose"
     return "number" if all(sort_key(text) or _WORD.match(text) or not text for text in texts) else ""
-
-
-def _flat(config: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    found: list[tuple[str, str]] = []
-    for key, value in config.items():
-        nested = isinstance(value, Mapping)
-        found += _flat(value, f"{prefix}{key}.") if nested else [(f"{prefix}{key}", _plain(value))]
-    return found
 
 
 def _plain(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""What the page says in words: what was compared, where it comes from, and what is missing."""
+"""What the page says in words: what was compared and where it comes from."""
 
 from __future__ import annotations
 
@@ -31,23 +31,15 @@ def summary(results: Results) -> dict[str, object]:
 
 def provenance(results: Results) -> Facts:
     """Title and lines of each fact, in the order of the page."""
-    packages: dict[str, set[str]] = {}
-    for run in results.runs:
-        versions = {"python": run.environment.get("python"), **(run.environment.get("packages") or {})}
-        for name, version in versions.items():
-            packages.setdefault(str(name), set()).add(str(version))
-
-    def each(name: str) -> list[str]:
-        return sorted({str(run.environment.get(name) or "unknown") for run in results.runs})
-
+    each = results.values
     facts = [
-        ("Protocol", [str(results.runs[0].identity.get("protocol"))]),
+        ("Protocol", [str(results.runs[0].identity.protocol)]),
         ("Commit", results.commits()),
-        ("Hardware", results.hardware()),
+        ("Hardware", each("hardware")),
         ("Platform", each("platform")),
         ("Device", each("device")),
         ("Threads", [f"{', '.join(each('threads'))} a run; runs at the same time: {', '.join(each('workers'))}"]),
-        ("Packages", [", ".join(f"{name} {'/'.join(sorted(found))}" for name, found in sorted(packages.items()))]),
+        ("Packages", [results.packages()]),
     ]
     return facts + [(results.title(task), _task(results, task)) for task in results.tasks]
 
@@ -55,37 +47,23 @@ def provenance(results: Results) -> Facts:
 def _task(results: Results, task: str) -> list[str]:
     """Data, model and the shared start of ``task``."""
     runs = results.of(task)
-    data, model = runs[0].environment.get("data") or {}, runs[0].environment.get("model") or {}
+    data, model = runs[0].environment.data, runs[0].environment.model
     seeds = sorted({run.seed for run in runs})
     lines = [
         f"profile {results.profile(task)}, budget {results.budget(task)} a run, "
         f"{_plural(len(seeds), 'seed')} {', '.join(map(str, seeds))}",
         f"data: {results.data(task)}",
     ]
-    if prompts := data.get("prompts"):
-        lines.append("distinct prompts: " + ", ".join(f"{count:,} {split}" for split, count in prompts.items()
+    if data.prompts:
+        lines.append("distinct prompts: " + ", ".join(f"{count:,} {split}" for split, count in data.prompts.items()
                                                      if count is not None))
-    if model.get("parameters"):
-        named = model.get("path") or "built from the configuration"
-        revision = f", revision {model['revision']}" if model.get("revision") else ""
-        lines.append(f"model: {named}{revision}, {model['parameters']:,} parameters")
-    starts = {run.seed: run.environment["preparation"] for run in runs if run.environment.get("preparation")}
-    if starts:
-        accuracies = ", ".join(f"{starts[seed]['reward_accuracy']:.2f}" for seed in sorted(starts))
-        first = starts[min(starts)]
-        lines.append(
-            f"r₀ ranks held-out pairs as labelled with accuracy {accuracies} (one figure a seed, "
-            f"{first['held_out_pairs']} pairs); judge: {str(first['judge']['kind']).replace('_', ' ')}"
-        )
-    return lines
-
-
-def missing(results: Results) -> list[str]:
-    """One line a cell without a finished run, a run left out, and a diverged run; empty when nothing is missing."""
-    lines = [f"{cell}: no finished run" for cell in results.missing()]
-    for run in results.ignored:
-        lines.append(f"ignored {run.name} ({run.reason})" + (f": {run.message}" if run.message else ""))
-    lines += [f"diverged {run.name}: its outcome is the word, not a number" for run in results.runs if run.diverged]
+    if model.parameters:
+        named = (model.path or "built from the configuration") + (f", revision {model.revision}" * bool(model.revision))
+        lines.append(f"model: {named}, {model.parameters:,} parameters")
+    if starts := results.starts(task):
+        accuracies = ", ".join(f"{start.reward_accuracy:.2f}" for start in starts)
+        lines.append(f"r₀ ranks held-out pairs as labelled with accuracy {accuracies} (one figure a seed, "
+                     f"{starts[0].held_out_pairs} pairs); judge: {starts[0].judge.kind.replace('_', ' ')}")
     return lines
 
 

@@ -81,7 +81,7 @@ def counted(counts: Sequence[int]) -> str:
 
 def page(results: Results, tables: Sequence[Table], looks: list[dict[str, Any]]) -> dict[str, Any]:
     """Everything the scripts read; numbers carry six significant digits."""
-    budget = results.runs[0].budget[0]
+    budget = results.runs[0].identity.budget.kind
     return {
         "methods": looks,
         "axes": [{"kind": kind, **axis._asdict()} for kind, axis in AXES.items()],
@@ -156,23 +156,16 @@ def _samples(results: Results, task: str) -> list[dict[str, Any]]:
     for seed, runs in sorted(seeds.items()):
         prompts = []
         for sample in runs[0].samples[:SAMPLE_PROMPTS]:
-            answers = []
-            for run in runs:
-                own = next((s for s in run.samples if s.get("prompt") == sample.get("prompt")), None)
-                if own is not None:
-                    answers.append({"method": results.methods.index(run.method), "text": _text(own.get("completion")),
-                                    "reward": _six(number(own.get("reward")))})
-            prompts.append({
-                "prompt": _text(sample.get("prompt")), "reference": _text(sample.get("reference")),
-                "base": _text(sample.get("base")), "reward": _six(number(sample.get("base_reward"))),
-                "answers": answers,
-            })
+            answers = [{"method": results.methods.index(run.method), "text": _text(own.completion),
+                        "reward": _six(own.reward)} for run in runs if (own := run.answer(sample.prompt))]
+            prompts.append({"prompt": _text(sample.prompt), "reference": _text(sample.reference),
+                            "base": _text(sample.base), "reward": _six(sample.base_reward), "answers": answers})
         found.append({"seed": seed, "prompts": prompts})
     return found
 
 
-def _text(value: Any) -> str:
-    text = "" if value is None else escape.visible(str(value))
+def _text(value: str | None) -> str:
+    text = escape.visible(value or "")
     return text if len(text) <= SAMPLE_CHARACTERS else text[:SAMPLE_CHARACTERS] + " […]"
 
 

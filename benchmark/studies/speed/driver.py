@@ -97,7 +97,7 @@ def bench(size: str, parts: Sequence[str], methods: Sequence[str] | None, repeat
     if not figures:
         raise ConfigError(f"bench: nothing to measure. {' '.join(notes)}".strip())
     execution = config.execution
-    environment = provenance.environment(execution.device, execution.threads, 1)
+    environment = provenance.machine(execution.device, execution.threads, 1).as_row()
     if any(figure.part == "peers" for figure in figures):
         environment["packages"]["trl"] = metadata.version("trl")
     for note in notes:

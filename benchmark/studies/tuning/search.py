@@ -12,10 +12,12 @@ from typing import Any
 
 from baselines.registry import get_method
 from benchmark.core.errors import BenchmarkError, ConfigError
+from benchmark.core.records import Environment
 from benchmark.core.sections import WITHOUT_EFFECT, without_later
 from benchmark.plan.resolve import Config, with_method, with_user_values
 from benchmark.plan.run import PROTOCOL, Run, make_runs, model_digests
 from benchmark.plan.sources import TaskSource
+from benchmark.reporting.read import schema
 from benchmark.run.store import RunStore
 from benchmark.studies.tuning.scores import DIVERGED, FAILED, Result
 from benchmark.studies.tuning.spaces import check_completions, load_space, trial_values
@@ -132,8 +134,8 @@ class Search:
         for cell in self.cells:
             path = folder / cell.run.name / "environment.json"
             if path.is_file():
-                values = json.loads(path.read_text(encoding="utf-8"))
-                names.add(f"{values.get('commit') or 'unknown'}{'+changes' if values.get('dirty') else ''}")
+                found = schema.read_file(Environment, path)
+                names.add(f"{found.commit or 'unknown'}{'+changes' if found.dirty else ''}")
         return sorted(names)
 
 
@@ -144,7 +146,8 @@ def standing_of(folder: Path) -> float | str | None:
     """
     store = RunStore(folder)
     if not store.done:
-        return FAILED if _error(folder).get("type", "Interrupted") not in NOT_THE_METHODS else None
+        error = schema.read_failure(folder)
+        return FAILED if error and error.type not in NOT_THE_METHODS else None
     summary = store.summary()
     try:
         if summary["status"] != "done":
@@ -156,19 +159,8 @@ def standing_of(folder: Path) -> float | str | None:
 
 
 def why_unfinished(folder: Path) -> str:
-    error = _error(folder)
-    return f"{error['type']}: {error.get('message', '')}" if error else "not run yet, or killed"
-
-
-def _error(folder: Path) -> dict[str, Any]:
-    path = folder / "error.json"
-    if not path.is_file():
-        return {}
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise BenchmarkError(f"{folder.name}/error.json cannot be read ({error}). Remove that run directory and "
-                             f"repeat the command.") from None
+    error = schema.read_failure(folder)
+    return f"{error.type}: {error.message}" if error else "not run yet, or killed"
 
 
 def over_seeds(values: Sequence[float | str]) -> float | str:

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from benchmark.core.errors import ConfigError, RunError
-from benchmark.core.meter import Budget, Meter, PeakMemory
+from benchmark.core.meter import Meter, PeakMemory
+from benchmark.core.sections import Budget
 from benchmark.run.schedule import BudgetSlices
 
 

@@ -20,7 +20,7 @@ from benchmark.plan.run import load_run
 from benchmark.reporting import build_sheets, report, webpage
 from benchmark.reporting.pages import markdown
 from benchmark.reporting.read import reader
-from benchmark.reporting.tables import per_task
+from benchmark.reporting.tables import costs, per_task
 from tests.benchmark.reporting.golden import make
 from tests.tasks.test_any_rows import places
 
@@ -252,7 +252,8 @@ def one_run(tmp_path_factory):
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(data=st.data())
 def test_a_file_of_a_run_with_anything_in_it_is_reported_or_named(one_run, data):
-    file = data.draw(st.sampled_from(["config.json", "environment.json", "summary.json", "curve.jsonl"]))
+    files = ["config.json", "environment.json", "summary.json", "curve.jsonl", "samples.jsonl"]
+    file = data.draw(st.sampled_from(files))
     text = (one_run / file).read_text(encoding="utf-8")
     lines = [json.loads(line) for line in text.splitlines()] if file.endswith("l") else [json.loads(text)]
     *way, last = data.draw(st.sampled_from(list(places(lines))))
@@ -270,6 +271,17 @@ def test_a_file_of_a_run_with_anything_in_it_is_reported_or_named(one_run, data)
         assert file in str(error)
     finally:
         (one_run / file).write_text(text, encoding="utf-8")
+
+
+@pytest.mark.parametrize(("name", "value"), [("samples", "a"), ("samples", None), ("epochs", "x")])
+def test_a_hyperparameter_of_another_kind_predicts_no_cost(tmp_path, name, value):
+    path = make.write_run(tmp_path, "hh_rlhf", "mezo", 0) / "config.json"
+    stored = json.loads(path.read_text(encoding="utf-8"))
+    assert costs.predicted(*reader.read(tmp_path).runs) == (3, 2, 1)
+    stored["config"]["method"][name] = value
+    path.write_text(json.dumps(stored), encoding="utf-8")
+    results = reader.read(tmp_path)
+    assert costs.predicted(*results.runs) is None and build_sheets(results, [per_task.build(results, "hh_rlhf")])
 
 
 def signed(summary):

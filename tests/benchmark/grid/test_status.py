@@ -70,7 +70,7 @@ def test_every_state_is_told_from_files_and_locks(out, hold):
     assert state(out, FAILED) == "interrupted"
     (out / DONE / "summary.json").write_text('{"status": "do', encoding="utf-8")
     found = status.standing(out / DONE)
-    assert found.state == "damaged" and found.why.startswith("summary.json: ")
+    assert found.state == "damaged" and found.why.startswith(f"{DONE}/summary.json: ")
     process = hold(UNFINISHED)
     assert state(out, UNFINISHED) == "running"
     process.kill()  # as by kill -9: the lock file stays, the lock does not

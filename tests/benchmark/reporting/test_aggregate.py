@@ -7,24 +7,19 @@ import pytest
 
 from benchmark.core import statistics
 from benchmark.reporting.read import aggregate, reader
-from benchmark.reporting.read.runs import Run
 from tests.benchmark.reporting.golden import make
+from tests.benchmark.reporting.made import finished
 
 
 def run_of(task="t", method="m", seed=0, level=1.0, end=1.0, curve=((0, 0.0), (10, 1.0)), diverged=False):
     """A run whose test reward rises by ``end`` from 2 and whose validation increase is ``curve`` (seconds, height)."""
-    records = tuple(
-        {"split": "validation", "spent": {"seconds": s, "forward_tokens": 100 * s}, "metrics": {"reward": 5 + y}}
-        for s, y in curve
-    )
+    rows = [{"spent": {"seconds": s, "forward_tokens": 100 * s}, "metrics": {"reward": 5 + y}} for s, y in curve]
     summary = {
         "status": "diverged" if diverged else "done",
         "initial": {"test": {"reward": 2.0}},
         "final": None if diverged else {"test": {"reward": 2.0 + end}},
     }
-    identity = {"task": task, "method": method, "seed": seed, "budget": {"kind": "seconds", "limit": 10}}
-    config = {"evaluation": {"reference_increase": level}}
-    return Run(f"{task}__{method}__s{seed}__0", identity, config, {}, summary, records, ())
+    return finished(task, method, seed, summary, rows, config={"evaluation": {"reference_increase": level}})
 
 
 def results_of(*runs):

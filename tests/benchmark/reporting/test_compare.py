@@ -31,7 +31,7 @@ def write(folder, method="rloo", seed=0, gain=1.0, start=2.0, task="hh_rlhf", st
     summary = {"status": status, "run": identity, "spent": {"seconds": seconds, "forward_tokens": tokens},
                "peak_memory_mib": {"optimisation": memory},
                **{when: {split: {"reward": value} for split in ("validation", "test")} for when, value in ends.items()}}
-    curve = [{"split": split, "fraction": fraction, "metrics": {"reward": value},
+    curve = [{"split": split, "fraction": fraction, "update": 0, "iteration": 0, "metrics": {"reward": value},
               "spent": {"seconds": seconds * fraction, "forward_tokens": tokens * fraction}}
              for split, fraction, value in (("validation", 0.0, start), ("validation", 0.5, start + middle),
                                             ("validation", 1.0, start + gain), ("test", 1.0, start + gain))]

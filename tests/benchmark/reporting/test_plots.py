@@ -12,7 +12,7 @@ from baselines.registry import METHODS
 from benchmark.reporting.plots import curves, frame, scores, style, write
 from benchmark.reporting.read import aggregate
 from benchmark.reporting.read.reader import Results
-from benchmark.reporting.read.runs import Run
+from tests.benchmark.reporting.made import finished
 
 MAIN = [name for name, method in METHODS.items() if method.group == "main"]
 CONTROLS = [name for name, method in METHODS.items() if method.group == "ablation"]
@@ -21,20 +21,19 @@ CONTROLS = [name for name, method in METHODS.items() if method.group == "ablatio
 def run_of(method, seed=0, ends=1.0, task="hh_rlhf", start=2.0, diverged=False, reference=2.0, kl=3.0):
     """Reward from ``start`` half-way to ``ends`` above it, then there; gold moves by a tenth of that."""
     def record(fraction, gain, at):
-        return {"split": "validation", "fraction": fraction,
+        return {"fraction": fraction,
                 "spent": {"seconds": at, "forward_tokens": 1e6 * at},
                 "metrics": {"reward": start + gain, "kl": kl * fraction, "gold": 0.5 + gain / 10}}
 
-    curve = (record(0.0, 0.0, 0.0), record(0.5, ends / 2, 5.0 + seed), record(1.0, ends, 10.0 + 2 * seed))
+    curve = [record(0.0, 0.0, 0.0), record(0.5, ends / 2, 5.0 + seed), record(1.0, ends, 10.0 + 2 * seed)]
     first = {"reward": start + 1, "gold": 0.5}
     last = {"reward": start + 1 + ends, "gold": 0.5 + ends / 10}
-    identity = {"task": task, "method": method, "seed": seed, "profile": "tiny", "protocol": "1",
-                "budget": {"kind": "forward_tokens", "limit": 1e7}}
     summary = {"status": "diverged" if diverged else "done", "initial": {"test": first}, "final": {"test": last}}
     config = {"evaluation": {"reference_increase": reference}}
     environment = {"commit": "0123456789ab", "data": {"source": "bundled", "revision": "r1"}}
-    shown = curve[:2] if diverged else curve
-    return Run(f"{task}__{method}__s{seed}__x", identity, config, environment, summary, shown, ())
+    return finished(task, method, seed, summary, curve[:2] if diverged else curve, config=config,
+                    environment=environment, profile="tiny", protocol="1",
+                    budget={"kind": "forward_tokens", "limit": 1e7})
 
 
 def results_of(*runs, order=tuple(METHODS)):

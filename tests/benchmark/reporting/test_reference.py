@@ -59,27 +59,27 @@ def test_the_grid_is_whole_and_all_start_at_the_same_point(runs):
         (task, method, seed) for task in TASKS for method in methods for seed in range(5))
     for task in TASKS:
         for seed in range(5):
-            assert len({str(r.summary["initial"]) for r in runs if (r.task, r.seed) == (task, seed)}) == 1, (task, seed)
+            assert len({str(r.summary.initial) for r in runs if (r.task, r.seed) == (task, seed)}) == 1, (task, seed)
 
 
 def test_all_come_from_one_clean_commit_and_none_was_interrupted(runs):
-    assert len({r.environment["commit"] for r in runs}) == 1 and not any(r.environment["dirty"] for r in runs)
-    assert [r.summary["resumed"]["count"] for r in runs] == [0] * len(runs)
+    assert len({r.environment.commit for r in runs}) == 1 and not any(r.environment.dirty for r in runs)
+    assert [r.summary.resumed.count for r in runs] == [0] * len(runs)
 
 
 def test_a_policy_without_updates_stays_where_it_is(runs):
-    still = [r.summary["reward_increase"] for r in runs if r.method == "no-update"]
+    still = [r.summary.reward_increase for r in runs if r.method == "no-update"]
     assert still == [0.0] * len(TASKS) * 5
 
 
 @pytest.mark.parametrize("method", ["rloo", "ppo"])
 def test_first_order_methods_raise_the_test_reward_on_every_task(runs, method):
-    increases = [r.summary["reward_increase"] for r in runs if r.method == method]
+    increases = [r.summary.reward_increase for r in runs if r.method == method]
     assert increases and min(increases) > 0
 
 
 def test_reward_models_rank_held_out_pairs(runs):
-    assert min(r.environment["preparation"]["reward_accuracy"] for r in runs) >= 0.8
+    assert min(r.environment.preparation.reward_accuracy for r in runs) >= 0.8
 
 
 def test_the_search_is_what_its_trials_say(tmp_path):

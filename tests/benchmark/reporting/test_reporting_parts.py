@@ -8,25 +8,23 @@ from benchmark.core import escape
 from benchmark.reporting.plots import style
 from benchmark.reporting.plots.curves import mean_curve
 from benchmark.reporting.read import reader
-from benchmark.reporting.read.runs import Run
 from benchmark.reporting.tables import formats
 from benchmark.reporting.tables.formats import figure
 from benchmark.reporting.tables.per_task import Column
 from tests.benchmark.reporting.golden import make
+from tests.benchmark.reporting.made import finished
 
 
 def run_of(seconds, rewards, seed=0, kl=None):
-    curve = tuple(
+    curve = [
         {
-            "split": "validation",
             "fraction": i / (len(seconds) - 1),
             "spent": {"seconds": s},
             "metrics": {"reward": r, "kl": kl[i] if kl else 0.0},
         }
         for i, (s, r) in enumerate(zip(seconds, rewards, strict=True))
-    )
-    identity = {"task": "t", "method": "m", "seed": seed, "budget": {"kind": "seconds", "limit": 1}}
-    return Run("t__m__s0__0", identity, {}, {}, {"status": "done"}, curve, ())
+    ]
+    return finished("t", "m", seed, {}, curve)
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,10 @@ import pytest
 from benchmark.reporting import build_sheets
 from benchmark.reporting.read import reader
 from benchmark.reporting.read.aggregate import Estimate
-from benchmark.reporting.read.runs import Run
 from benchmark.reporting.tables import budgets, costs, formats, per_task, published
 from benchmark.reporting.tables.sheets import Sheet, decimal, with_interval
 from tests.benchmark.reporting.golden import make
+from tests.benchmark.reporting.made import finished
 from tests.benchmark.reporting.test_aggregate import results_of, run_of
 
 HH, WMT = "HH-RLHF", "WMT20 MLQE en-de"
@@ -119,12 +119,11 @@ def cost_run(method, estimated, seconds, rank=8, epochs=1, completions=640, pair
     """20 updates of 32; ``estimated``, ``seconds``: (rollout, update) tokens and seconds."""
     names = ("rollout", "update")
     config = {"method": {"epochs": epochs}, "adapter": {"rank": rank, **adapter}, "loop": {"sequences_per_update": 32}}
-    summary = {"status": "done", "spent": {"updates": 20, "completions": completions},
+    summary = {"spent": {"updates": 20, "completions": completions},
                "ledger_tokens": dict(zip(names, estimated, strict=True)),
                "ledgers": dict(zip(names, seconds, strict=True))}
-    identity = {"task": "t", "method": method, "seed": 0, "budget": {"kind": "seconds", "limit": 1}}
-    curve = ({"split": "validation", "spent": {"seconds": 1.0}, "metrics": {"reward": 0.0}},)
-    return Run(f"t__{method}__s0__0", identity, config, {"data": {"pairs": pairs}}, summary, curve, ())
+    curve = [{"spent": {"seconds": 1.0}, "metrics": {"reward": 0.0}}]
+    return finished("t", method, 0, summary, curve, config=config, environment={"data": {"pairs": pairs}})
 
 
 @pytest.mark.parametrize(
@@ -177,7 +176,8 @@ def test_generated_tokens_are_an_axis_of_their_own_where_runs_counted_them():
 
     before, columns = sheet_of(old, new)
     assert not any("generated" in title for title in before.header) and "generated_tokens" not in columns
-    new.summary["spent"]["generated_tokens"] = 1_234_567
+    spent = replace(new.summary.spent, generated_tokens=1_234_567)
+    new = replace(new, summary=replace(new.summary, spent=spent))
     after, columns = sheet_of(old, new)
     assert "generated_tokens" in columns and {len(row) for row in after.rows} == {len(after.header)}
     place = after.header.index("tokens generated [millions]")
@@ -298,7 +298,7 @@ def test_controls_do_not_set_the_pace_of_the_predicted_time():
 def test_warnings_of_one_kind_share_a_footnote():
     def warned(seed, *warnings):
         run = run_of(method="zopro", seed=seed)
-        return replace(run, summary={**run.summary, "warnings": list(warnings)})
+        return replace(run, summary=replace(run.summary, warnings=warnings))
 
     runs = [warned(0, "below noise: in 3 of 4", "odd: x"), warned(1, "below noise: in 4 of 4"),
             warned(2, "below noise: in 3 of 4")]

@@ -48,7 +48,7 @@ def test_a_reduced_run_keeps_the_hashes_of_its_adapters(tmp_path):
 def test_a_damaged_summary_is_named(tmp_path):
     store = RunStore(tmp_path)
     (tmp_path / "summary.json").write_text('{"status": "do')
-    with pytest.raises(BenchmarkError, match=r"summary.json.*run again"):
+    with pytest.raises(BenchmarkError, match=r"summary.json.*run it again"):
         store.summary()
 
 

@@ -134,7 +134,7 @@ def test_provenance_and_what_is_missing(results, elements):
         "distinct prompts: 1,000 train, 6 validation, 8 test",
         "r₀ ranks held-out pairs as labelled with accuracy 0.81, 0.81 (one figure a seed, 16 pairs); judge: gold",
     ]
-    lines = facts.missing(results)
+    lines = results.gaps()
     assert "hh_rlhf / zopro: seed 1: no finished run" in lines
     assert any(re.match(r"ignored hh_rlhf__zopro__s1__\w+ \(failed\): .*no memory", line) for line in lines)
     assert any(re.match(r"ignored hh_rlhf__mezo__s1__\w+ \(unfinished\)$", line) for line in lines)
