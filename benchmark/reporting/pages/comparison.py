@@ -22,14 +22,14 @@ def write(comparison: Comparison, folder: Path) -> list[Path]:
     if words := comparison.warning():
         lines += [f"**{escape.markdown(words[0].upper() + words[1:])}.**", ""]
     lines += [summary(comparison), ""]
-    lines += [formats.sheet_markdown(sheets[0]), formats.sheet_markdown(sheets[1])]
+    lines += map(formats.to_markdown, sheets)
     drawn = plot.write(comparison, folder / "comparison")
     if drawn:
         lines += ["![Difference of the test reward increase](comparison.png)", ""]
     texts = {
         "comparison.md": "\n".join(lines).rstrip("\n") + "\n",
-        "comparison.csv": formats.sheet_csv(sheets[1]),
-        "comparison.tex": "\n".join(formats.sheet_latex(sheet) for sheet in sheets),
+        "comparison.csv": formats.to_csv(sheets[1]),
+        "comparison.tex": "\n".join(map(formats.to_latex, sheets)),
     }
     for name, text in texts.items():
         write_text(folder / name, text)

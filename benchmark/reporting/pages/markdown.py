@@ -44,19 +44,19 @@ def render(results: Results, tables: Sequence[Table], sheets: Sequence[Sheet], f
         "same order, and stops at the same budget. Reward is the score of the frozen r₀. The same results with curves "
         "to hover over and tables to sort: [index.html](index.html).",
         "",
-        *_sheet(sheets[0]),
+        *_table(sheets[0], sheets[0].key),
     ]
     for name, words in OF_ALL.items():
         lines += _figure(f"{name}.png", words, figures)
     lines += _what_was_run(results)
     for table in tables:
-        lines += [formats.to_markdown(table).rstrip("\n"), "", _files(table.task), ""]
+        lines += _table(table, table.task)
         for name, words in OF_A_TASK.items():
             title = f"{words}: {escape.markdown(table.title)}"
             lines += _figure(f"{name}_{table.task}.png", title, figures)
             lines += _figure(f"{name}_ablation_{table.task}.png", f"{title}, ZOPrO and its controls", figures)
     for sheet in sheets[1:]:
-        lines += _sheet(sheet)
+        lines += _table(sheet, sheet.key)
     for table in tables:
         lines += _samples(results, table.task)
     lines += _provenance(results)
@@ -64,12 +64,8 @@ def render(results: Results, tables: Sequence[Table], sheets: Sequence[Sheet], f
     return "\n".join(lines).rstrip("\n") + "\n"
 
 
-def _sheet(sheet: Sheet) -> list[str]:
-    return [formats.sheet_markdown(sheet).rstrip("\n"), "", _files(sheet.key), ""]
-
-
-def _files(key: str) -> str:
-    return f"The same table: [CSV](table_{key}.csv), [LaTeX](table_{key}.tex)."
+def _table(shown: Table | Sheet, key: str) -> list[str]:
+    return [formats.to_markdown(shown), f"The same table: [CSV](table_{key}.csv), [LaTeX](table_{key}.tex).", ""]
 
 
 def _figure(name: str, words: str, figures: Sequence[str]) -> list[str]:

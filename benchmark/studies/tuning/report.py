@@ -103,13 +103,11 @@ def summary(outcome: Outcome) -> str:
 def write_report(outcome: Outcome, folder: Path, titles: Mapping[str, str]) -> list[Path]:
     """Write the table (CSV, Markdown, LaTeX) and the figure (PNG, SVG); same outcome, same bytes."""
     folder.mkdir(parents=True, exist_ok=True)
-    sheet, written = published_vs_tuned(outcome, titles), []
-    for suffix, write in (("csv", formats.sheet_csv), ("md", formats.sheet_markdown), ("tex", formats.sheet_latex)):
-        path = folder / f"table_{KEY}.{suffix}"
-        write_text(path, write(sheet))
-        written.append(path)
+    texts = formats.files(published_vs_tuned(outcome, titles))
+    for name, text in texts.items():
+        write_text(folder / name, text)
     with matplotlib.style.context(["default", style.RC]):
-        return written + frame.save(trial_scores(outcome), folder / "trial_scores")
+        return [*(folder / name for name in texts), *frame.save(trial_scores(outcome), folder / "trial_scores")]
 
 
 def trial_scores(outcome: Outcome) -> Figure:
