@@ -12,6 +12,7 @@ from benchmark.reporting.read.runs import Run, number
 from benchmark.reporting.tables import formats
 from benchmark.reporting.tables.per_task import Table
 from benchmark.reporting.tables.sheets import Sheet
+from benchmark.reporting.webpage import facts
 
 SAMPLE_PROMPTS = 3
 SAMPLE_CHARACTERS = 600
@@ -78,31 +79,16 @@ def _what_was_run(results: Results) -> list[str]:
     lines = ["## What was run", "", f"- Methods: {methods}"]
     for task in results.tasks:
         seeds = ", ".join(str(s) for s in sorted({r.seed for r in results.of(task)}))
+        runs = results.of(task)
+        known = "".join(f"; {escape.markdown(words)}" for words in (facts.prompts(runs), facts.start(runs)) if words)
         lines.append(
             f"- {escape.markdown(results.title(task))}: profile {escape.markdown(results.profile(task))}, "
             f"budget {escape.markdown(results.budget(task))} a run, seeds {seeds}, "
-            f"data {escape.markdown(results.data(task))}{_preparation(results, task)}"
+            f"data {escape.markdown(results.data(task))}{known}"
         )
     lines.append(f"- {results.counts()}")
     lines += [f"- {escape.markdown(note)}" for note in results.cautions()]
     return [*lines, ""]
-
-
-def _preparation(results: Results, task: str) -> str:
-    """What the shared start is worth: accuracy of r₀ on held-out pairs (one figure per seed), and who judges."""
-    found = {r.seed: r.environment["preparation"] for r in results.of(task) if r.environment.get("preparation")}
-    if not found:
-        return ""
-    accuracies = ", ".join(f"{found[seed]['reward_accuracy']:.2f}" for seed in sorted(found))
-    first = next(iter(found.values()))
-    prompts = (results.of(task)[0].environment.get("data") or {}).get("prompts") or {}
-    counts = "".join(f", {prompts[split]:,} {split}" for split in ("train", "validation", "test")
-                     if prompts.get(split) is not None)
-    return (
-        f"{'; distinct prompts:' + counts[1:] if counts else ''}"
-        f"; r₀ ranks held-out pairs as labelled with accuracy {accuracies} ({first['held_out_pairs']} pairs), "
-        f"judge: {escape.markdown(str(first['judge']['kind']).replace('_', ' '))}"
-    )
 
 
 def _samples(results: Results, task: str) -> list[str]:
@@ -136,42 +122,17 @@ def _line(who: str, text: Any, reward: Any, bold: bool = False) -> str:
 
 
 def _missing(results: Results) -> list[str]:
-    missing = results.missing()
-    lines = ["## What is missing", ""]
-    if not missing and not results.ignored:
-        return [*lines, "Nothing: every method of this folder has every seed on every task.", ""]
-    lines += [f"- {escape.markdown(cell)}: no finished run" for cell in missing]
-    for run in results.ignored:
-        message = f": {escape.markdown(run.message, 300)}" if run.message else ""
-        lines.append(f"- ignored {escape.markdown(run.name)} ({run.reason}){message}")
-    diverged = [r.name for r in results.runs if r.diverged]
-    lines += [f"- diverged {escape.markdown(name)}: its outcome is the word, not a number" for name in diverged]
-    return [*lines, ""]
+    lines = [f"- {escape.markdown(line)}" for line in facts.missing(results)]
+    nothing = "Nothing: every method of this folder has every seed on every task."
+    return ["## What is missing", "", *(lines or [nothing])]
 
 
 def _provenance(results: Results) -> list[str]:
-    packages: dict[str, set[str]] = {}
-    for run in results.runs:
-        versions = {"python": run.environment.get("python"), **(run.environment.get("packages") or {})}
-        for name, version in versions.items():
-            packages.setdefault(str(name), set()).add(str(version))
-    listed = ", ".join(f"{n} {'/'.join(sorted(v))}" for n, v in sorted(packages.items()))
-
-    def each(name: str) -> str:
-        return escape.markdown(", ".join(sorted({str(r.environment.get(name, "unknown")) for r in results.runs})))
-
-    return [
-        "## Provenance",
-        "",
-        f"- Protocol: {escape.markdown(str(results.runs[0].identity.get('protocol')))}",
-        f"- Commit: {escape.markdown(', '.join(results.commits()))}",
-        *[f"- Hardware: {escape.markdown(h)}" for h in results.hardware()],
-        f"- Device: {each('device')}",
-        f"- Threads: {each('threads')}; runs at the same time: {each('workers')}",
-        f"- Packages: {escape.markdown(listed)}",
-        "",
-        "Run directories used:",
-        "",
-        *[f"- {escape.markdown(r.name)}" for task in results.tasks for r in results.of(task)],
-        "",
-    ]
+    lines = []
+    for title, found in facts.origin(results):
+        if title == "Hardware":
+            lines += [f"- {title}: {escape.markdown(each)}" for each in found]
+        elif title != "Platform":
+            lines.append(f"- {title}: {escape.markdown(', '.join(found))}")
+    runs = [f"- {escape.markdown(r.name)}" for task in results.tasks for r in results.of(task)]
+    return ["## Provenance", "", *lines, "", "Run directories used:", "", *runs, ""]
