@@ -24,7 +24,7 @@ from benchmark.reporting.tables.sheets import Sheet
 from benchmark.reporting.webpage import blocks, facts, payload
 
 SCRIPTS = ("svg.js", "chart.js", "page.js")  # of every page
-REPORT = ("scores.js", "samples.js", "report.js")
+REPORT = ("samples.js", "report.js")
 
 
 def render(results: Results, tables: Sequence[Table], sheets: Sequence[Sheet]) -> str:

@@ -1,36 +1,38 @@
 // A chart of series of points with what lies behind them; hover or arrow keys read values.
 
-const HEIGHT = 380;
-const MARGIN = { left: 62, right: 14, top: 10, bottom: 48 };
+const MARGIN = { right: 14, top: 10, bottom: 48 };
 
-// An axis: its range and title; `text` words a tick, `whole` keeps ticks to whole numbers; a tick has
-// a line of class `line`, the one at `zero` a stronger one.
+// An axis: its range and title; `text` words a tick, `whole` keeps ticks to whole numbers, `count` is about how many;
+// ticks have lines of class
+// `line` if that is given, the one at `zero` is stronger.
 function axis(range, title, more = {}) {
-  return { range, title, text: (value, step) => plain(value, decimals(step)), zero: 0, line: "gridline", ...more };
+  return { range, title, text: (value, step) => plain(value, decimals(step)), zero: 0, line: "", ...more };
 }
 
 // Returns a function that draws a picture:
-//   label: what it is, for readers that cannot see it. empty: words where there is no series.
-//   across, up: its axes. equal: both have one unit. bare: neither is drawn. free: points are not ordered by x.
+//   label: what it is, for readers that cannot see it. empty: words where there is no series. height: in pixels.
+//   across, up: its axes. equal: both have one unit. bare: neither is drawn.
+//   free: points are not ordered by x. steep: weight of the vertical when the nearest series is looked for.
 //   behind, over: called with an <svg> that is cut at the frame, or with the whole one, and the two scales.
-//   series: { look: index into `looks`, name, x, y, low, high, dots: [[x, y]], plain: without a line,
-//     mark: i => [shape, size] or null, note: i => words beside it, read: i => [heading, lines] }.
-function chart(figure, looks, margin = MARGIN.left) {
+//   series: { look: index into `looks`, name, x, y, low, high, dots: [[x, y]], bar: [low, high] of x, plain: without a
+//     line, mark: i => [shape, size] or null, note: i => words beside it, read: i => [heading, lines] }.
+function chart(figure, looks) {
   const tip = tooltip(figure);
-  let picture = null, x = null, y = null, svg = null, focus = null, place = null;
+  let picture = null, height = 0, x = null, y = null, svg = null, focus = null, place = null;
 
   function render(wanted) {
     svg?.remove();
     tip.hide();
-    [place, focus] = [null, null];
+    [place, focus, height] = [null, null, wanted.height ?? 380];
     picture = { ...wanted, series: wanted.series.filter((series) => series.x.length) };
-    const left = picture.bare ? MARGIN.right : margin;
-    const right = Math.max(280, figure.clientWidth) - MARGIN.right, bottom = HEIGHT - MARGIN.bottom;
-    svg = draw("svg", { viewBox: `0 0 ${right + MARGIN.right} ${HEIGHT}`, height: HEIGHT, tabindex: 0, role: "group",
+    const words = worded(picture.up, picture.up.range, picture.up.count ?? 6).map(([, text]) => text.length);
+    const left = picture.bare ? MARGIN.right : (picture.up.title ? 34 : 10) + 7 * Math.max(...words);
+    const right = Math.max(280, figure.clientWidth) - MARGIN.right, bottom = height - MARGIN.bottom;
+    svg = draw("svg", { viewBox: `0 0 ${right + MARGIN.right} ${height}`, height, tabindex: 0, role: "group",
       "aria-label": `${picture.label}. Arrow keys read values.` });
     figure.prepend(svg);
     if (!picture.series.length) {
-      svg.append(draw("text", { x: right / 2, y: HEIGHT / 2, "text-anchor": "middle", text: picture.empty }));
+      svg.append(draw("text", { x: right / 2, y: height / 2, "text-anchor": "middle", text: picture.empty }));
       return;
     }
     const sizes = [right - left, bottom - MARGIN.top], ranges = [picture.across.range, picture.up.range];
@@ -58,19 +60,26 @@ function chart(figure, looks, margin = MARGIN.left) {
     svg.addEventListener("keydown", step);
   }
 
-  function frame(left, right, bottom, [[start, end], [low, high]]) {
+  // Place, words and line of every tick of an axis that shows `range`.
+  function worded(kind, range, count) {
+    const { step, values } = ticks(...range, count, kind.whole);
+    const line = (value) => kind.line && (Math.abs(value - kind.zero) < step / 2 ? "axis" : kind.line);
+    return values.map((value) => [value, kind.text(value, step), line(value)]);
+  }
+
+  function frame(left, right, bottom, ranges) {
     const { across, up } = picture;
-    const along = ticks(start, end, Math.max(3, right / 110), across.whole), beside = ticks(low, high, 6, up.whole);
-    for (const value of beside.values) {
-      const kind = Math.abs(value - up.zero) < beside.step / 2 ? "axis" : up.line;
-      svg.append(draw("line", { x1: left, x2: right, y1: y(value), y2: y(value), class: kind }),
-        draw("text", { x: left - 8, y: y(value) + 4, "text-anchor": "end", text: up.text(value, beside.step) }));
+    for (const [value, text, line] of worded(up, ranges[1], up.count ?? 6)) {
+      const at = y(value);
+      if (line) svg.append(draw("line", { x1: left, x2: right, y1: at, y2: at, class: line }));
+      svg.append(draw("text", { x: left - 8, y: at + 4, "text-anchor": "end", text }));
     }
-    for (const value of along.values) {
-      svg.append(draw("text", { x: x(value), y: bottom + 18, "text-anchor": "middle",
-        text: across.text(value, along.step) }));
+    for (const [value, text, line] of worded(across, ranges[0], Math.max(3, right / 110))) {
+      const at = x(value);
+      if (line) svg.append(draw("line", { x1: at, x2: at, y1: MARGIN.top, y2: bottom, class: line }));
+      svg.append(draw("text", { x: at, y: bottom + 18, "text-anchor": "middle", text }));
     }
-    svg.append(draw("text", { x: (left + right) / 2, y: HEIGHT - 8, "text-anchor": "middle", class: "title",
+    svg.append(draw("text", { x: (left + right) / 2, y: height - 8, "text-anchor": "middle", class: "title",
       text: across.title }),
     draw("text", { transform: `translate(14 ${(bottom + MARGIN.top) / 2}) rotate(-90)`, "text-anchor": "middle",
       class: "title", text: up.title }));
@@ -88,6 +97,10 @@ function chart(figure, looks, margin = MARGIN.left) {
     if (!series.plain) {
       made.append(draw("path", { class: "line", d: `M${path(points(series.y))}`, "stroke-width": look.width,
         "stroke-dasharray": look.dash.join(" ") }));
+    }
+    if (series.bar) {
+      const [x1, x2] = series.bar.map(x), at = y(series.y[0]);
+      made.append(draw("line", { class: "interval", x1, x2, y1: at, y2: at }));
     }
     for (const [a, b] of series.dots ?? []) made.append(draw("circle", { class: "seed", cx: x(a), cy: y(b), r: 3 }));
     points(series.y).forEach(([a, b], i) => {
@@ -118,7 +131,7 @@ function chart(figure, looks, margin = MARGIN.left) {
     const box = svg.getBoundingClientRect();
     const at = [event.clientX - box.left, event.clientY - box.top];
     const found = picture.series.map((series) => nearest(series, at));
-    const far = picture.series.map((series, c) => away(series, found[c], at, picture.free ? 1 : 4));
+    const far = picture.series.map((series, c) => away(series, found[c], at, picture.steep ?? 1));
     const best = far.indexOf(Math.min(...far));
     read(best, found[best]);
   }
@@ -144,7 +157,7 @@ function chart(figure, looks, margin = MARGIN.left) {
     focus.setAttribute("class", `method-${series.look}`);
     focus.replaceChildren(mark(looks[series.look], ...at, 13));
     if (!picture.free) {
-      focus.prepend(draw("line", { x1: at[0], x2: at[0], y1: MARGIN.top, y2: HEIGHT - MARGIN.bottom,
+      focus.prepend(draw("line", { x1: at[0], x2: at[0], y1: MARGIN.top, y2: height - MARGIN.bottom,
         class: "crosshair" }));
     }
     tip.show(...series.read(i), ...at);

@@ -55,14 +55,18 @@ function axisButtons() {
   })));
 }
 
+function increase(value, step) {
+  return signed(value, decimals(step));
+}
+
 // Mean over seeds as a line, its interval as a band, over `kind`, an entry of data.axes.
 function curvePicture(title, level, curves, kind) {
   const values = curves.flatMap((curve) => [...(curve.low ?? []), ...(curve.high ?? []), ...curve.y]);
   const range = extent(values), end = Math.max(0, ...curves.flatMap((curve) => curve.x)) || 1;
   return {
-    label: `${title}: reward increase against ${kind.title}`, empty: "No method is switched on.",
+    label: `${title}: reward increase against ${kind.title}`, steep: 4, empty: "No method is switched on.",
     across: axis([0, end], kind.title),
-    up: axis(range, "validation reward increase [r₀ score]", { text: (value, step) => signed(value, decimals(step)) }),
+    up: axis(range, "validation reward increase [r₀ score]", { line: "gridline", text: increase }),
     series: curves.map((curve) => {
       const look = data.methods[curve.method], every = Math.max(1, Math.round((curve.x.length - 1) / 8));
       return { ...curve, look: curve.method, name: look.name, mark: (i) => (i % every ? null : [look, 8]),
@@ -91,13 +95,35 @@ function buildCurves(section) {
     data.curves[task][kind].filter((curve) => on.has(curve.method)), data.axes.find((entry) => entry.kind === kind))));
 }
 
+// One row a method: every seed a dot, the summary a mark with its interval. A word has no place on the axis; it stands
+// where the row begins.
+function scorePicture({ title, unit, rows }) {
+  const numbers = rows.flatMap((row) => [row.value, row.low, row.high, ...row.dots]).filter((value) => value !== null);
+  const range = extent(numbers);
+  return {
+    label: title, height: 24 * rows.length + MARGIN.top + MARGIN.bottom, free: true, steep: 1000,
+    across: axis(range, unit, { line: "gridline", text: increase }),
+    up: axis([0.5 - rows.length, 0.5], "",
+      { whole: true, count: rows.length, text: (i) => data.methods[rows[-i].method].label }),
+    series: rows.map((row, i) => {
+      const look = data.methods[row.method], known = row.value !== null;
+      const words = row.low === null ? "" : ` (95 % interval ${signed(row.low)} to ${signed(row.high)})`;
+      return { look: row.method, name: look.name, x: [known ? row.value : range[0]], y: [-i], plain: true,
+        dots: row.dots.map((value) => [value, -i]), bar: row.low === null ? null : [row.low, row.high],
+        mark: () => (known ? [look, 11] : null), note: () => row.word,
+        read: () => [look.label, [known ? `${signed(row.value)}${words}, n = ${row.n}` : row.word]] };
+    }),
+  };
+}
+
 function buildScores(holder) {
-  const panels = node("div", { class: "panels" });
-  holder.append(node("h3", { text: data.scores.title }), node("p", { class: "notes", text: data.scores.note }), panels);
-  const charts = data.scores.panels.map((panel) => scoreChart(panel, data.methods));
-  panels.append(...charts.map((chart) => chart.holder));
-  for (const chart of charts) chart.render(); // after all are in place: a panel is as wide as its neighbours leave it
-  redraw.push(...charts.map((chart) => chart.render));
+  const { title, note, panels } = data.scores;
+  const figures = panels.map(() => node("div", { class: "figure" }));
+  holder.append(node("h3", { text: title }), node("p", { class: "notes", text: note }), node("div", { class: "panels" },
+    ...figures.map((figure, i) => node("section", {}, node("h4", { text: panels[i].title }), figure))));
+  const charts = figures.map((figure) => chart(figure, data.methods));
+  redraw.push(() => charts.forEach((render, i) => render(scorePicture(panels[i]))));
+  redraw[0]();
 }
 
 function buildSamples(section) {

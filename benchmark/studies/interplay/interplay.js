@@ -13,10 +13,10 @@ function options(id, names) {
   one(id).selectedIndex = before < names.length ? before : 0;
 }
 
-function panels(id, titles, left) {
+function panels(id, titles) {
   const figures = titles.map(() => node("div", { class: "figure" }));
   one(id).append(...figures.map((figure, i) => node("section", {}, node("h4", { text: titles[i] }), figure)));
-  return figures.map((figure) => chart(figure, looks, left));
+  return figures.map((figure) => chart(figure, looks));
 }
 
 function look(i, label = looks[i].label) {
@@ -37,10 +37,10 @@ function drawAngles() {
   one("angle-legend").replaceChildren(...task.methods.map((i) => look(i)),
     node("span", {}, sample({ class: "chance" }), "95 % of independent random updates of the same shapes and norms"));
   task.angles[kind].forEach((panel, k) => angleCharts[k]({
-    label: `${relations[k]}: angle over iterations, measured on the ${kind}`, empty: "There is no such pair of updates.",
+    label: `${relations[k]}: angle over iterations, measured on the ${kind}`, steep: 4, empty: "There is no such pair of updates.",
     across: axis([panel.x[0] - 0.5, panel.x.at(-1) + 0.5], "iteration i", { whole: true }),
     up: axis(extent([88, 92, ...panel.low, ...panel.high, ...panel.lines.flatMap((line) => line.dots.map((d) => d[1]))],
-      false), "angle [°]", { zero: 90 }),
+      false), "angle [°]", { zero: 90, line: "gridline" }),
     behind(svg, x, y) {
       svg.append(...panel.x.map((i, n) => draw("rect", { class: "chance", x: x(i - 0.5), width: x(1) - x(0),
         y: y(panel.high[n]), height: y(panel.low[n]) - y(panel.high[n]) })));
@@ -53,7 +53,7 @@ function drawAngles() {
   }));
 }
 
-const layerCharts = panels("layer-charts", relations, 84);
+const layerCharts = panels("layer-charts", relations);
 
 function drawLayers() {
   const task = data.tasks[chosen("layer-task")];
@@ -62,7 +62,7 @@ function drawLayers() {
     label: `${relations[k]}: cosine by layer and iteration`, empty: "There is no such pair of updates.", free: true,
     across: axis([map.x[0] - 0.5, map.x.at(-1) + 0.5], "iteration i", { whole: true }),
     up: axis([0.5 - map.y.length, 0.5], "layer",
-      { whole: true, zero: NaN, line: "none", text: (value) => map.y[-value] ?? "" }),
+      { whole: true, text: (value) => map.y[-value] ?? "" }),
     // Each cell over the paper, so that chance has its colour in the light and in the dark.
     behind(svg, x, y) {
       map.z.forEach((row, line) => row.forEach((value, n) => svg.append(draw("rect", { ...colour(value),
@@ -105,7 +105,7 @@ function trajectories(found, marks, method, label) {
   const range = (i) => (deep ? [-seen.reach[i], seen.reach[i]] : extent(points.map((point) => point[i]), false));
   return {
     label: `${label}: trajectories, ${names.join(", ")}`, free: true, bare: deep, behind: seen.behind,
-    across: axis(range(0), names[0] + unit), up: axis(range(1), names[1] + unit),
+    across: axis(range(0), names[0] + unit), up: axis(range(1), names[1] + unit, { line: "gridline" }),
     equal: deep || Boolean(found.explained),
     series: [track(found.policy, marks, policy, seen.place, names),
       track(found.reward, found.reward.map((_, i) => i), reward, seen.place, names)],
@@ -194,7 +194,7 @@ function drawBowl() {
   const read = (path) => (i) => [path.label, [`update ${i}`, `loss ${path.loss[i].toPrecision(3)}`]];
   bowlCharts[0]({
     label: "paths down the bowl", free: true, equal: true,
-    across: axis(extent(paths.flatMap((path) => path.x)), "x₁"), up: axis(extent(paths.flatMap((path) => path.y)), "x₂"),
+    across: axis(extent(paths.flatMap((path) => path.x)), "x₁"), up: axis(extent(paths.flatMap((path) => path.y)), "x₂", { line: "gridline" }),
     behind(svg, x, y) { // where ½ Σ cᵢxᵢ² is the level
       svg.append(...levels.map((level) => draw("ellipse", { class: "contour", cx: x(0), cy: y(0),
         rx: x(Math.sqrt(2 * level / curvatures[0])) - x(0), ry: y(0) - y(Math.sqrt(2 * level / curvatures[1])) })));
@@ -204,10 +204,10 @@ function drawBowl() {
   });
   const losses = paths.map((path) => path.loss.map(Math.log10));
   bowlCharts[1]({
-    label: "loss over updates",
+    label: "loss over updates", steep: 4,
     across: axis([0, losses[0].length - 1], "updates", { whole: true }),
     up: axis(extent(losses.flat(), false), "loss",
-      { whole: true, zero: NaN, text: (value) => String(Number((10 ** value).toPrecision(1))) }),
+      { whole: true, zero: NaN, line: "gridline", text: (value) => String(Number((10 ** value).toPrecision(1))) }),
     series: paths.map((path, k) => ({ ...named(path), x: path.loss.map((_, i) => i), y: losses[k], read: read(path),
       mark: (i) => (i % updates ? null : [looks[path.look], 8]) })),
   });
