@@ -11,7 +11,7 @@ from benchmark.reporting.plots import comparison as plot
 from benchmark.reporting.plots import style
 from benchmark.reporting.tables import formats
 from benchmark.reporting.tables.comparison import Cell, Comparison
-from benchmark.reporting.tables.sheets import Sheet
+from benchmark.reporting.tables.sheets import Sheet, decimal
 
 
 def write(comparison: Comparison, folder: Path) -> list[Path]:
@@ -62,11 +62,8 @@ def _title(comparison: Comparison, cell: Cell) -> str:
     return comparison.holding(cell.task).title(cell.task)
 
 
-def _signed(value: float | None, digits: int = 3) -> str:
-    if value is None:
-        return "–"
-    text = f"{value:+.{digits}f}"
-    return text if any(c in "123456789" for c in text) else text[1:]
+def _signed(value: float | None) -> str:
+    return "–" if value is None else decimal(value, 3, signed=True)
 
 
 def _bounds(cell: Cell) -> str:

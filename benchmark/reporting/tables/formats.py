@@ -78,12 +78,16 @@ def files(shown: Table | Sheet) -> dict[str, str]:
 def to_csv(shown: Table | Sheet) -> str:
     """A sheet as it stands, numbers without thousands separators. A table has one row a method and plain numbers to 10
     digits; a reading that has no number holds its word."""
+    if isinstance(shown, Table):
+        return csv_text(_readings(shown))
+    plain = [[cell.replace(",", "") if _NUMBER.fullmatch(cell) else cell for cell in row] for row in shown.rows]
+    return csv_text([[*shown.header, "protocol note"], *([*row, shown.reduced] for row in plain)])
+
+
+def csv_text(rows: Iterable[Sequence[object]]) -> str:
+    """Rows as CSV of which no spreadsheet computes a cell."""
     out = io.StringIO()
-    lines = _readings(shown) if isinstance(shown, Table) else [
-        [*shown.header, "protocol note"],
-        *([*(cell.replace(",", "") if _NUMBER.fullmatch(cell) else cell for cell in row), shown.reduced]
-          for row in shown.rows)]
-    csv.writer(out, lineterminator="\n").writerows(map(escape.csv_cell, line) for line in lines)
+    csv.writer(out, lineterminator="\n").writerows(map(escape.csv_cell, row) for row in rows)
     return out.getvalue()
 
 

@@ -15,7 +15,7 @@ from benchmark.core.files import write_text
 from benchmark.reporting.plots import frame, style
 from benchmark.reporting.read.reader import FULL_PROTOCOL_SEEDS
 from benchmark.reporting.tables import formats
-from benchmark.reporting.tables.sheets import Sheet
+from benchmark.reporting.tables.sheets import Sheet, decimal
 from benchmark.studies.tuning.outcome import Outcome
 from benchmark.studies.tuning.scores import RULE, Result, score
 
@@ -68,7 +68,7 @@ def _plain(value: Any) -> str:
 
 def _signed(value: float | str) -> str:
     """A number with its sign, none where it rounds to zero; or the word."""
-    return value if isinstance(value, str) else f"{round(value, 3) + 0.0:+.3f}".replace("+0.000", "0.000")
+    return value if isinstance(value, str) else decimal(value, 3, signed=True)
 
 
 def _budget(outcome: Outcome) -> str:

@@ -244,6 +244,7 @@ def test_no_score_chart_is_drawn_to_another_size_than_it_is_shown(browser, resul
     emulate(browser)
     browser.get(path.as_uri())
     sizes = browser.execute_script(
-        "return [...document.querySelectorAll('#scores .figure > svg')].map((s) => [s.viewBox.baseVal.width, s.clientWidth])")
+        "return [...document.querySelectorAll('#scores .figure > svg')]"
+        ".map((s) => [s.viewBox.baseVal.width, s.clientWidth])")
     assert len(sizes) == len(raw.tasks) > 1
     assert all(abs(drawn - shown) <= 1 for drawn, shown in sizes)
