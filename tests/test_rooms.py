@@ -40,7 +40,6 @@ ABOVE = ("benchmark/__main__.py", "benchmark/cli.py")  # they only find the comm
 LATER = {  # files that import modules of the project inside functions; the commands do, so that each starts at once
     "baselines/method.py": "methods are listed without loading what they are made of",
     "benchmark/reporting/__init__.py": "loaded with any of its parts, and `status` needs no plots",
-    "benchmark/studies/interplay/__init__.py": "the page needs an extra that may not be installed",
     "benchmark/studies/speed/child.py": "what libraries print as they load must not get into its answer",
     "benchmark/studies/speed/measure.py": "TRL is loaded where it is measured, and nowhere else",
 }

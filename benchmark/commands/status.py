@@ -20,6 +20,7 @@ def command_status(options: argparse.Namespace) -> int:
     import dataclasses
     import json
 
+    from benchmark.core.terminal import aligned
     from benchmark.grid.status import STATES, standings
 
     found = standings(options.folder)
@@ -33,9 +34,5 @@ def command_status(options: argparse.Namespace) -> int:
         note = " ".join((run.why or "; ".join(run.warnings)).split())
         rows.append((run.task, run.method, str(run.seed), run.state, "" if run.spent is None else f"{run.spent:.0%}",
                      note if len(note) <= NOTE else f"{note[:NOTE]}…"))
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]) - 1)]
-    for row in rows:
-        cells = [cell.rjust(width) if i in (2, 4) else cell.ljust(width)
-                 for i, (cell, width) in enumerate(zip(row[:-1], widths, strict=True))]
-        print(f"  {'  '.join(cells)}  {row[-1]}".rstrip())
+    print(*aligned(rows, left=(0, 1, 3, 5)), sep="\n")
     return 0

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TextIO
 
 from benchmark.core.escape import visible
@@ -50,3 +50,10 @@ def guarded() -> Iterator[None]:
 def unfiltered() -> TextIO:
     """Standard output for what draws on the terminal itself; it must make texts visible on its own."""
     return getattr(sys.stdout, "unfiltered", sys.stdout)
+
+
+def aligned(rows: Sequence[Sequence[str]], left: Sequence[int] = (0,)) -> list[str]:
+    """Lines of a table; the columns ``left`` are set left, the others right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  " + "  ".join(cell.ljust(width) if i in left else cell.rjust(width)
+                             for i, (cell, width) in enumerate(zip(row, widths, strict=True))).rstrip() for row in rows]

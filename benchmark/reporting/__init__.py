@@ -119,23 +119,17 @@ def _write(results: Results, built: Sequence[Table], over_all: Sequence[Sheet], 
     with writing(folder):
         folder.mkdir(exist_ok=True)
 
-    def write(name: str, text: str) -> None:
-        path = folder / name
-        write_text(path, text)
-        written.append(path)
+    def write(texts: Mapping[str, str]) -> None:
+        for name, text in texts.items():
+            write_text(folder / name, text)
+            written.append(folder / name)
 
-    for table in built:
-        write(f"table_{table.task}.csv", formats.to_csv(table))
-        write(f"table_{table.task}.md", formats.to_markdown(table))
-        write(f"table_{table.task}.tex", formats.to_latex(table))
-    for sheet in over_all:
-        write(f"table_{sheet.key}.csv", formats.sheet_csv(sheet))
-        write(f"table_{sheet.key}.md", formats.sheet_markdown(sheet))
-        write(f"table_{sheet.key}.tex", formats.sheet_latex(sheet))
+    for shown in (*built, *over_all):
+        write(formats.files(shown))
     figures = write_all(results, folder)
     written += figures
-    write("report.md", markdown.render(results, built, over_all, [path.name for path in figures]))
-    write("index.html", webpage.render(results, built, over_all))
+    write({"report.md": markdown.render(results, built, over_all, [path.name for path in figures]),
+           "index.html": webpage.render(results, built, over_all)})
     for pattern in (*OUTPUTS, "*.part"):
         for stale in sorted(set(folder.glob(pattern)) - set(written)):
             stale.unlink()

@@ -11,7 +11,7 @@ from benchmark.reporting.plots import comparison as plot
 from benchmark.reporting.plots import style
 from benchmark.reporting.tables import formats
 from benchmark.reporting.tables.comparison import Cell, Comparison
-from benchmark.reporting.tables.sheets import Sheet
+from benchmark.reporting.tables.sheets import Sheet, decimal
 
 
 def write(comparison: Comparison, folder: Path) -> list[Path]:
@@ -22,14 +22,14 @@ def write(comparison: Comparison, folder: Path) -> list[Path]:
     if words := comparison.warning():
         lines += [f"**{escape.markdown(words[0].upper() + words[1:])}.**", ""]
     lines += [summary(comparison), ""]
-    lines += [formats.sheet_markdown(sheets[0]), formats.sheet_markdown(sheets[1])]
+    lines += map(formats.to_markdown, sheets)
     drawn = plot.write(comparison, folder / "comparison")
     if drawn:
         lines += ["![Difference of the test reward increase](comparison.png)", ""]
     texts = {
         "comparison.md": "\n".join(lines).rstrip("\n") + "\n",
-        "comparison.csv": formats.sheet_csv(sheets[1]),
-        "comparison.tex": "\n".join(formats.sheet_latex(sheet) for sheet in sheets),
+        "comparison.csv": formats.to_csv(sheets[1]),
+        "comparison.tex": "\n".join(map(formats.to_latex, sheets)),
     }
     for name, text in texts.items():
         write_text(folder / name, text)
@@ -62,11 +62,8 @@ def _title(comparison: Comparison, cell: Cell) -> str:
     return comparison.holding(cell.task).title(cell.task)
 
 
-def _signed(value: float | None, digits: int = 3) -> str:
-    if value is None:
-        return "–"
-    text = f"{value:+.{digits}f}"
-    return text if any(c in "123456789" for c in text) else text[1:]
+def _signed(value: float | None) -> str:
+    return "–" if value is None else decimal(value, 3, signed=True)
 
 
 def _bounds(cell: Cell) -> str:

@@ -15,6 +15,7 @@ from benchmark.core import escape
 from benchmark.core.files import write_text
 from benchmark.reporting.plots import style
 from benchmark.reporting.plots.write import DPI, save
+from benchmark.reporting.tables.formats import grid
 
 LOOKS = {
     "backpropagation": ("#0072B2", "s"),
@@ -62,16 +63,13 @@ def to_markdown(table: pd.DataFrame, titles: Mapping[str, str], rows: pd.DataFra
     """A block a task, with what was measured under it."""
     lines = []
     for task, group in table.groupby("task", sort=False):
-        lines += [f"## {escape.markdown(titles.get(task, task))}", "", "| " + " | ".join(HEADER) + " |",
-                  "|:---|" + "---:|" * (len(HEADER) - 1)]
-        for r in group.itertuples():
-            variance = "–" if pd.isna(r.variance) else f"{r.variance:,.0f}" if r.variance > 10 else f"{r.variance:.2f}"
-            lines.append("| " + " | ".join([
-                r.estimator, "–" if pd.isna(r.weight) else f"{r.weight:g}", f"{r.cosine:+.4f}", f"{r.cosine_sd:.4f}",
-                f"{r.own_cosine:+.4f}", f"{r.right_sign:.2f}", variance, f"{r.decrease:+.1e}", f"{r.relative:+.4f}",
-                str(r.points)]) + " |")
-        some = rows[rows.task == task]
-        lines += ["", _note(some), ""]
+        cells = [[
+            r.estimator, "–" if pd.isna(r.weight) else f"{r.weight:g}", f"{r.cosine:+.4f}", f"{r.cosine_sd:.4f}",
+            f"{r.own_cosine:+.4f}", f"{r.right_sign:.2f}",
+            "–" if pd.isna(r.variance) else f"{r.variance:,.0f}" if r.variance > 10 else f"{r.variance:.2f}",
+            f"{r.decrease:+.1e}", f"{r.relative:+.4f}", str(r.points)] for r in group.itertuples()]
+        lines += [f"## {escape.markdown(titles.get(task, task))}", "", *grid(HEADER, cells), "",
+                  _note(rows[rows.task == task]), ""]
     return "\n".join(lines)
 
 

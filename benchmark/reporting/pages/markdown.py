@@ -11,6 +11,7 @@ from benchmark.reporting.read.runs import FinishedRun
 from benchmark.reporting.tables import formats
 from benchmark.reporting.tables.per_task import Table
 from benchmark.reporting.tables.sheets import Sheet
+from benchmark.reporting.webpage import facts
 
 SAMPLE_PROMPTS = 3
 SAMPLE_CHARACTERS, LINE_CHARACTERS = 600, 400
@@ -43,19 +44,19 @@ def render(results: Results, tables: Sequence[Table], sheets: Sequence[Sheet], f
         "same order, and stops at the same budget. Reward is the score of the frozen r₀. The same results with curves "
         "to hover over and tables to sort: [index.html](index.html).",
         "",
-        *_sheet(sheets[0]),
+        *_table(sheets[0], sheets[0].key),
     ]
     for name, words in OF_ALL.items():
         lines += _figure(f"{name}.png", words, figures)
     lines += _what_was_run(results)
     for table in tables:
-        lines += [formats.to_markdown(table).rstrip("\n"), "", _files(table.task), ""]
+        lines += _table(table, table.task)
         for name, words in OF_A_TASK.items():
             title = f"{words}: {escape.markdown(table.title)}"
             lines += _figure(f"{name}_{table.task}.png", title, figures)
             lines += _figure(f"{name}_ablation_{table.task}.png", f"{title}, ZOPrO and its controls", figures)
     for sheet in sheets[1:]:
-        lines += _sheet(sheet)
+        lines += _table(sheet, sheet.key)
     for table in tables:
         lines += _samples(results, table.task)
     lines += _provenance(results)
@@ -63,12 +64,8 @@ def render(results: Results, tables: Sequence[Table], sheets: Sequence[Sheet], f
     return "\n".join(lines).rstrip("\n") + "\n"
 
 
-def _sheet(sheet: Sheet) -> list[str]:
-    return [formats.sheet_markdown(sheet).rstrip("\n"), "", _files(sheet.key), ""]
-
-
-def _files(key: str) -> str:
-    return f"The same table: [CSV](table_{key}.csv), [LaTeX](table_{key}.tex)."
+def _table(shown: Table | Sheet, key: str) -> list[str]:
+    return [formats.to_markdown(shown), f"The same table: [CSV](table_{key}.csv), [LaTeX](table_{key}.tex).", ""]
 
 
 def _figure(name: str, words: str, figures: Sequence[str]) -> list[str]:
@@ -81,28 +78,16 @@ def _what_was_run(results: Results) -> list[str]:
     lines = ["## What was run", "", f"- Methods: {methods}"]
     for task in results.tasks:
         seeds = ", ".join(str(s) for s in sorted({r.seed for r in results.of(task)}))
+        said = facts.prompts(results.of(task)), facts.start(results.starts(task))
+        known = "".join(f"; {escape.markdown(words)}" for words in said if words)
         lines.append(
             f"- {escape.markdown(results.title(task))}: profile {escape.markdown(results.profile(task))}, "
             f"budget {escape.markdown(results.budget(task))} a run, seeds {seeds}, "
-            f"data {escape.markdown(results.data(task))}{_preparation(results, task)}"
+            f"data {escape.markdown(results.data(task))}{known}"
         )
     lines.append(f"- {results.counts()}")
     lines += [f"- {escape.markdown(note)}" for note in results.cautions()]
     return [*lines, ""]
-
-
-def _preparation(results: Results, task: str) -> str:
-    """What the shared start is worth: accuracy of r₀ on held-out pairs (one figure per seed), and who judges."""
-    if not (starts := results.starts(task)):
-        return ""
-    accuracies = ", ".join(f"{start.reward_accuracy:.2f}" for start in starts)
-    prompts = results.of(task)[0].environment.data.prompts
-    counts = "".join(f", {prompts[split]:,} {split}" for split in ("train", "validation", "test")
-                     if prompts.get(split) is not None)
-    return (
-        f"{'; distinct prompts:' + counts[1:] if counts else ''}"
-        f"; r₀ ranks held-out pairs as labelled with accuracy {accuracies} ({starts[0].held_out_pairs} pairs), "
-        f"judge: {escape.markdown(starts[0].judge.kind.replace('_', ' '))}")
 
 
 def _samples(results: Results, task: str) -> list[str]:
@@ -137,21 +122,11 @@ def _missing(results: Results) -> list[str]:
 
 
 def _provenance(results: Results) -> list[str]:
-    def each(name: str) -> str:
-        return escape.markdown(", ".join(results.values(name)))
-
-    return [
-        "## Provenance",
-        "",
-        f"- Protocol: {escape.markdown(str(results.runs[0].identity.protocol))}",
-        f"- Commit: {escape.markdown(', '.join(results.commits()))}",
-        *[f"- Hardware: {escape.markdown(h)}" for h in results.values("hardware")],
-        f"- Device: {each('device')}",
-        f"- Threads: {each('threads')}; runs at the same time: {each('workers')}",
-        f"- Packages: {escape.markdown(results.packages())}",
-        "",
-        "Run directories used:",
-        "",
-        *[f"- {escape.markdown(r.name)}" for task in results.tasks for r in results.of(task)],
-        "",
-    ]
+    lines = []
+    for title, found in facts.origin(results):
+        if title == "Hardware":
+            lines += [f"- {title}: {escape.markdown(each)}" for each in found]
+        elif title != "Platform":
+            lines.append(f"- {title}: {escape.markdown(', '.join(found))}")
+    runs = [f"- {escape.markdown(r.name)}" for task in results.tasks for r in results.of(task)]
+    return ["## Provenance", "", *lines, "", "Run directories used:", "", *runs, ""]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import re
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from benchmark.core import escape
+from benchmark.core.terminal import aligned
 from benchmark.reporting.plots import style
 from benchmark.reporting.read.reader import Results
 from benchmark.reporting.tables.per_task import GROUPS, Cell, Column, Row, Table
@@ -55,18 +57,49 @@ def _exact(value: float | None) -> str:
     return "" if value is None else f"{round(value, 10) + 0.0:.10g}"
 
 
-def to_csv(table: Table) -> str:
-    """One row a method, plain numbers to 10 digits; a reading that has no number holds its word."""
+def blocks(shown: Table | Sheet) -> list[Sheet]:
+    """Each block of a table as a sheet; a sheet is its own."""
+    if isinstance(shown, Sheet):
+        return [shown]
+    return [Sheet(
+        key=shown.task, title=f"{shown.title}, profile {shown.profile}", intro=GROUPS[group], reduced=shown.reduced,
+        header=("method", *(f"{c.title} [{c.unit}]" for c in columns), "n [runs]"),
+        rows=tuple((style.label(r.method), *(cell_text(r.cells[c.key], c) for c in columns), r.n) for r in rows),
+        marks=tuple(row.marks for row in rows), numbers=True) for group, columns, rows in shown.groups()]
+
+
+def files(shown: Table | Sheet) -> dict[str, str]:
+    """Name → text of the files that hold it."""
+    key = shown.task if isinstance(shown, Table) else shown.key
+    return {f"table_{key}.{suffix}": write(shown)
+            for suffix, write in (("csv", to_csv), ("md", to_markdown), ("tex", to_latex))}
+
+
+def to_csv(shown: Table | Sheet) -> str:
+    """A sheet as it stands, numbers without thousands separators. A table has one row a method and plain numbers to 10
+    digits; a reading that has no number holds its word."""
+    if isinstance(shown, Table):
+        return csv_text(_readings(shown))
+    plain = [[cell.replace(",", "") if _NUMBER.fullmatch(cell) else cell for cell in row] for row in shown.rows]
+    return csv_text([[*shown.header, "protocol note"], *([*row, shown.reduced] for row in plain)])
+
+
+def csv_text(rows: Iterable[Sequence[object]]) -> str:
+    """Rows as CSV of which no spreadsheet computes a cell."""
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n").writerows(map(escape.csv_cell, row) for row in rows)
+    return out.getvalue()
+
+
+def _readings(table: Table) -> list[list[object]]:
+    """Header and lines of a table's CSV."""
     header = ["task", "method", "n [runs]", "diverged [runs]", "seeds"]
     for c in table.columns:
         unit = f" [{c.unit}]"
         header += [f"{c.key}_pi0{unit}"] if c.start else []
         header += [f"{c.key}_at [{c.at_unit}]"] if c.at is not None else []
         header += [f"{c.key}{unit}", f"{c.key}_sd{unit}", f"{c.key}_seeds{unit}"]
-    header += ["profile", "protocol note", "warnings"]
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(header)
+    lines: list[list[object]] = [[*header, "profile", "protocol note", "warnings"]]
     for row in table.rows:
         line = [table.task, row.method, len(row.seeds), row.diverged, " ".join(map(str, row.seeds))]
         for c in table.columns:
@@ -77,60 +110,66 @@ def to_csv(table: Table) -> str:
                 _exact(v) or ("diverged" if gone else "n/a") for v, gone in zip(cell.values, cell.lost, strict=True)
             )
             line += [cell.word or _exact(cell.mean), "" if cell.word else _exact(cell.sd), each]
-        line += [table.profile, table.reduced, "; ".join(row.warnings)]
-        writer.writerow(map(escape.csv_cell, line))
-    return out.getvalue()
+        lines.append([*line, table.profile, table.reduced, "; ".join(row.warnings)])
+    return lines
 
 
-def to_markdown(table: Table, heading: str = "##") -> str:
-    """Three blocks under a heading; every text is escaped."""
-    lines = [f"{heading} {escape.markdown(table.title)}", ""]
-    if table.reduced:
-        lines += [f"**{table.reduced[0].upper()}{table.reduced[1:]}.**", ""]
-    for group, columns, rows in table.groups():
-        lines += [f"{GROUPS[group]}:", ""]
-        header = ["method", *[f"{c.title} [{c.unit}]" for c in columns], "n [runs]"]
-        lines.append("| " + " | ".join(escape.markdown(h) for h in header) + " |")
-        lines.append("|" + "|".join([":---", *["---:"] * (len(columns) + 1)]) + "|")
-        for row in rows:
-            name = escape.markdown(style.label(row.method))
-            name += f"<sup>{','.join(row.marks)}</sup>" if row.marks else ""
-            cells = [escape.markdown(cell_text(row.cells[c.key], c)) for c in columns]
-            lines.append("| " + " | ".join([name, *cells, row.n]) + " |")
-        lines.append("")
-    lines += [escape.markdown(note) for note in table.notes]
-    if table.footnotes:
-        lines.append("")
-        lines += [f"- <sup>{mark}</sup> {escape.markdown(text)}" for mark, text in table.footnotes.items()]
-    return "\n".join(lines) + "\n"
+def to_markdown(shown: Table | Sheet, heading: str = "##") -> str:
+    """Heading, the words of a reduced protocol, each block with its sentence, and notes; every text is escaped."""
+    whole = isinstance(shown, Table)
+    lines = [f"{heading} {escape.markdown(shown.title)}", ""]
+    lines += [f"**{_sentence(shown.reduced)}**", ""] if shown.reduced else []
+    for sheet in blocks(shown):
+        left = [i for i, wordy in enumerate(_wordy(sheet)) if wordy]
+        rows = [[*map(escape.markdown, row)] for row in sheet.rows]
+        for row, marks in zip(rows, sheet.marks, strict=False):
+            row[0] += f"<sup>{','.join(marks)}</sup>" if marks else ""
+        lines += [escape.markdown(sheet.intro) + (":" if whole else ""), "",
+                  *grid([*map(escape.markdown, sheet.header)], rows, left), ""]
+    lines += [("" if whole else "- ") + escape.markdown(note) for note in shown.notes]
+    if whole and shown.footnotes:
+        lines += ["", *(f"- <sup>{mark}</sup> {escape.markdown(text)}" for mark, text in shown.footnotes.items())]
+    return "\n".join(lines).rstrip("\n") + "\n"
 
 
-def to_latex(table: Table) -> str:
-    """A ``table*`` of booktabs tabulars; needs ``\\usepackage{booktabs,graphicx}`` and utf8 input."""
-    reduced = f" {table.reduced[0].upper()}{table.reduced[1:]}." if table.reduced else ""
+def grid(header: Sequence[str], rows: Iterable[Sequence[str]], left: Iterable[int] = (0,)) -> list[str]:
+    """Lines of a Markdown table of cells that are Markdown; the columns ``left`` are set left, the others right."""
+    marks = [":---" if i in set(left) else "---:" for i in range(len(header))]
+    return ["| " + " | ".join(header) + " |", f"|{'|'.join(marks)}|", *("| " + " | ".join(row) + " |" for row in rows)]
+
+
+def to_latex(shown: Table | Sheet) -> str:
+    """A ``table*`` with a booktabs tabular for each block; needs ``\\usepackage{booktabs,graphicx}`` and utf8 input."""
     lines = [r"% needs \usepackage{booktabs,graphicx}"]
-    for group, columns, rows in table.groups():
-        caption = f"{table.title}, profile {table.profile}.{reduced} {GROUPS[group]}."
-        lines += [r"\begin{table*}", r"\centering", r"\footnotesize", rf"\caption{{{escape.latex(caption)}}}", _SHRINK]
-        lines += [rf"\begin{{tabular}}{{l{'r' * (len(columns) + 1)}}}", r"\toprule"]
-        texts = [[cell_text(row.cells[c.key], c) for row in rows] for c in columns]
-        titles, units = zip(("method", ""), *((c.title, f"[{c.unit}]") for c in columns), ("n", "[runs]"), strict=True)
-        lines += _latex_head(titles, units, [0, *[max(map(len, each), default=0) for each in texts], 0])
-        lines.append(r"\midrule")
-        for row in rows:
-            name = escape.latex(style.label(row.method))
-            name += rf"\textsuperscript{{{','.join(row.marks)}}}" if row.marks else ""
-            cells = [_latex_number(cell_text(row.cells[c.key], c)) for c in columns]
-            lines.append(" & ".join([name, *cells, escape.latex(row.n)]) + r" \\")
+    for sheet in blocks(shown):
+        caption = [f"{sheet.title}.", *([_sentence(sheet.reduced)] if sheet.reduced else []),
+                   sheet.intro + ("." if sheet is not shown else ""), *sheet.notes]
+        columns = zip(*sheet.rows, strict=True) if sheet.rows else [()] * len(sheet.header)
+        widths = [max(map(len, column), default=0) for column in columns]
+        shape = "".join(("p{7cm}" if width > _LONG else "l") if wordy else "r"
+                        for wordy, width in zip(_wordy(sheet), widths, strict=True))
+        lines += [r"\begin{table*}", r"\centering", r"\footnotesize", rf"\caption{{{escape.latex(' '.join(caption))}}}",
+                  _SHRINK, rf"\begin{{tabular}}{{{shape}}}", r"\toprule"]
+        lines += [*_latex_head(sheet.header, widths), r"\midrule"]
+        for row, marks in itertools.zip_longest(sheet.rows, sheet.marks, fillvalue=()):
+            name, *cells = map(_latex_number, row)
+            name += rf"\textsuperscript{{{','.join(marks)}}}" if marks else ""
+            lines.append(" & ".join([name, *cells]) + r" \\")
         lines += [r"\bottomrule", r"\end{tabular}}", r"\end{table*}"]
-    lines += [rf"\noindent{{\footnotesize {escape.latex(note)}\par}}" for note in table.notes]
-    lines += [rf"\noindent{{\footnotesize\textsuperscript{{{mark}}} {escape.latex(text)}\par}}"
-              for mark, text in table.footnotes.items()]
+    if isinstance(shown, Table):
+        lines += [rf"\noindent{{\footnotesize {escape.latex(note)}\par}}" for note in shown.notes]
+        lines += [rf"\noindent{{\footnotesize\textsuperscript{{{mark}}} {escape.latex(text)}\par}}"
+                  for mark, text in shown.footnotes.items()]
     return "\n".join(lines) + "\n"
 
 
-def _latex_head(titles: Sequence[str], units: Sequence[str], widths: Sequence[int]) -> list[str]:
+def _sentence(words: str) -> str:
+    return f"{words[0].upper()}{words[1:]}."
+
+
+def _latex_head(header: Sequence[str], widths: Sequence[int]) -> list[str]:
     """Lines of a header: titles broken to about the width of what stands below them, then units."""
+    titles, units = zip(*(re.fullmatch(r"(.*?)(?: (\[.*\]))?", title).groups("") for title in header), strict=True)
     broken = [textwrap.wrap(title, max(14, min(width, _LONG)), break_long_words=False) or [""]
               for title, width in zip(titles, widths, strict=True)]
     depth = max(map(len, broken))
@@ -146,7 +185,7 @@ def to_text(overall: Sheet, tables: Sequence[Table], results: Results) -> str:
     """The short tables for a terminal: all tasks first, then reward increase, judge, time, tokens and n of each."""
     kept = [i for i, title in enumerate(overall.header) if title.startswith(_OF_A_TERMINAL)]
     lines = [overall.title, *([f"  {overall.reduced}"] if overall.reduced else [])]
-    lines += [*_aligned([[line[i] for i in kept] for line in (overall.header, *overall.rows)]), ""]
+    lines += [*aligned([[line[i] for i in kept] for line in (overall.header, *overall.rows)]), ""]
     for table in tables:
         lines.append(f"{table.title} · profile {table.profile} · budget {results.budget(table.task)}")
         if table.reduced:
@@ -156,18 +195,11 @@ def to_text(overall: Sheet, tables: Sequence[Table], results: Results) -> str:
         body = [["method", *[f"{c.title} [{c.unit}]" for c in columns], "n"]]
         for row in table.rows:
             body.append([style.label(row.method), *[cell_text(row.cells[c.key], c) for c in columns], row.n])
-        lines += _aligned(body)
+        lines += aligned(body)
         lines += [f"  {style.label(row.method)}: {w}" for row in table.rows for w in _without_name(row)]
         lines.append("")
     lines.append(results.counts() + ".")
     return "\n".join(lines) + "\n"
-
-
-def _aligned(body: Sequence[Sequence[str]]) -> list[str]:
-    """Lines of equal-width columns, the first one set left."""
-    widths = [max(len(line[i]) for line in body) for i in range(len(body[0]))]
-    return ["  " + line[0].ljust(widths[0]) + "".join(f"  {t:>{w}}" for t, w in zip(line[1:], widths[1:], strict=True))
-            for line in body]
 
 
 def _without_name(row: Row) -> list[str]:
@@ -175,52 +207,9 @@ def _without_name(row: Row) -> list[str]:
     return [w.removeprefix(prefix) for w in row.warnings]
 
 
-def sheet_csv(sheet: Sheet) -> str:
-    """Header and rows as they stand; a cell that is a number loses its thousands separators."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(map(escape.csv_cell, [*sheet.header, "protocol note"]))
-    for row in sheet.rows:
-        cells = [cell.replace(",", "") if _NUMBER.fullmatch(cell) else cell for cell in row]
-        writer.writerow(map(escape.csv_cell, [*cells, sheet.reduced]))
-    return out.getvalue()
-
-
-def sheet_markdown(sheet: Sheet, heading: str = "##") -> str:
-    """Heading, sentence, table and notes; every text is escaped."""
-    lines = [f"{heading} {escape.markdown(sheet.title)}", ""]
-    if sheet.reduced:
-        lines += [f"**{sheet.reduced[0].upper()}{sheet.reduced[1:]}.**", ""]
-    lines += [escape.markdown(sheet.intro), ""]
-    lines.append("| " + " | ".join(escape.markdown(title) for title in sheet.header) + " |")
-    lines.append("|" + "|".join(":---" if wordy else "---:" for wordy in _wordy(sheet)) + "|")
-    lines += ["| " + " | ".join(escape.markdown(cell) for cell in row) + " |" for row in sheet.rows]
-    if sheet.notes:
-        lines += ["", *[f"- {escape.markdown(note)}" for note in sheet.notes]]
-    return "\n".join(lines) + "\n"
-
-
-def sheet_latex(sheet: Sheet) -> str:
-    """A ``table*`` with one booktabs tabular; needs ``\\usepackage{booktabs,graphicx}`` and utf8 input."""
-    caption = [f"{sheet.title}.", sheet.intro, *sheet.notes]
-    if sheet.reduced:
-        caption.insert(1, f"{sheet.reduced[0].upper()}{sheet.reduced[1:]}.")
-    columns = zip(*sheet.rows, strict=True) if sheet.rows else [()] * len(sheet.header)
-    widths = [max(map(len, column), default=0) for column in columns]
-    shape = "".join(("p{7cm}" if width > _LONG else "l") if wordy else "r"
-                    for wordy, width in zip(_wordy(sheet), widths, strict=True))
-    heads = [re.fullmatch(r"(.*?)(?: (\[.*\]))?", title).groups("") for title in sheet.header]
-    titles, units = zip(*heads, strict=True)
-    lines = [r"% needs \usepackage{booktabs,graphicx}", r"\begin{table*}", r"\centering", r"\footnotesize"]
-    lines += [rf"\caption{{{escape.latex(' '.join(caption))}}}", _SHRINK, rf"\begin{{tabular}}{{{shape}}}", r"\toprule"]
-    lines += _latex_head(titles, units, widths)
-    lines.append(r"\midrule")
-    lines += [" & ".join(map(_latex_number, row)) + r" \\" for row in sheet.rows]
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}}", r"\end{table*}"]) + "\n"
-
-
 def _wordy(sheet: Sheet) -> list[bool]:
     """Whether each column holds words (set left) rather than numbers (set right); the first one names the rows."""
     columns = zip(*sheet.rows, strict=True) if sheet.rows else [()] * len(sheet.header)
-    return [i == 0 or not any(re.match(r"[+-]?\d", cell) for cell in column) or max(map(len, column)) > _LONG
-            for i, column in enumerate(columns)]
+    found = [not any(re.match(r"[+-]?\d", cell) for cell in column) or max(map(len, column)) > _LONG
+             for column in columns]
+    return [i == 0 or (wordy and not sheet.numbers) for i, wordy in enumerate(found)]

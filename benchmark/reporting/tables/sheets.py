@@ -18,6 +18,8 @@ class Sheet:
         rows: (rows, columns) cells.
         notes: sentences under the table: n, what an interval covers, where a number comes from.
         reduced: the words that a table with too few seeds carries, else empty.
+        marks: (rows,) marks of each row's footnotes; empty for none.
+        numbers: whether every column but the first holds numbers, however long their cells are.
     """
 
     key: str
@@ -27,6 +29,8 @@ class Sheet:
     rows: tuple[tuple[str, ...], ...]
     notes: tuple[str, ...] = ()
     reduced: str = ""
+    marks: tuple[tuple[str, ...], ...] = ()
+    numbers: bool = False
 
 
 def decimal(value: float, digits: int, signed: bool = False) -> str:

@@ -11,7 +11,7 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from typing import Any
 
@@ -23,7 +23,8 @@ from benchmark.reporting.tables.per_task import Table
 from benchmark.reporting.tables.sheets import Sheet
 from benchmark.reporting.webpage import blocks, facts, payload
 
-SCRIPTS = ("svg.js", "curves.js", "scores.js", "samples.js", "page.js")
+SCRIPTS = ("svg.js", "chart.js", "page.js")  # of every page
+REPORT = ("samples.js", "report.js")
 
 
 def render(results: Results, tables: Sequence[Table], sheets: Sequence[Sheet]) -> str:
@@ -35,15 +36,14 @@ def render(results: Results, tables: Sequence[Table], sheets: Sequence[Sheet]) -
         results: finished runs. tables: one a task, in the order of the page. sheets: tables over all tasks; the one
             with the key "overall" stands in the summary, the others with the tables.
     """
-    looks = payload.methods(results)
+    looks = payload.methods(results.methods)
     marks = {look["label"]: f"method-{i}" for i, look in enumerate(looks)}
-    style = _asset("page.css") + "".join(f".method-{i} {{--colour: {m['colour']};}}\n" for i, m in enumerate(looks))
-    script = '(() => {\n"use strict";\n' + "".join(map(_asset, SCRIPTS)) + "})();\n"
-    built = [blocks.of_sheet(sheet, marks) for sheet in sheets]
-    return _environment().get_template("template.html").render(
+    built = [blocks.of(sheet, marks) for sheet in sheets]
+    return page(
+        "template.html", REPORT, looks, payload.page(results, tables, looks),
         summary=facts.summary(results),
         overall=[block for block in built if block.key == "overall"],
-        blocks=[block for block in built if block.key != "overall"] + [blocks.of_table(t, marks) for t in tables],
+        blocks=[block for block in built if block.key != "overall"] + [blocks.of(table, marks) for table in tables],
         tasks=[{"key": t.task, "title": t.title, "reduced": t.reduced,
                 "n": payload.counted([len(row.seeds) for row in t.rows])} for t in tables],
         provenance=facts.provenance(results),
@@ -51,23 +51,20 @@ def render(results: Results, tables: Sequence[Table], sheets: Sequence[Sheet]) -
         shared=blocks.of_shared_settings(results),
         missing=results.gaps(),
         runs=[run.name for task in results.tasks for run in results.of(task)],
-        style=style,
-        script=script,
-        style_hash=_hash(style),
-        script_hash=_hash(script),
-        data=embed(payload.page(results, tables, looks)),
     )
 
 
-def embed(value: Any) -> str:
-    """``value`` as JSON that can stand inside ``<script>``: nothing in it can close the block or open a comment."""
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return re.sub("[<>&\u2028\u2029\ud800-\udfff]", lambda found: f"\\u{ord(found[0]):04x}", text)
+def page(template: str, scripts: Sequence[str], looks: Sequence[Mapping[str, Any]], data: Any, package: str = __name__,
+         **values: Any) -> str:
+    """A page of its own: ``template``, which extends ``layout.html``, with style, scripts and data in it.
 
-
-def _environment() -> jinja2.Environment:
-    return jinja2.Environment(
-        loader=jinja2.FunctionLoader(_asset),
+    Args:
+        looks: of what the scripts draw; the i-th is the CSS class ``method-i``.
+        data: what the scripts read.
+        package: where ``template`` and ``scripts`` are.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(lambda name: _asset(name, package)),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -76,10 +73,23 @@ def _environment() -> jinja2.Environment:
         # Markup is a str of its own type: only text that is not yet markup is made visible, then escaped.
         finalize=lambda value: escape.visible(value) if type(value) is str else value,
     )
+    style = _asset("page.css") + "".join(f".method-{i} {{--colour: {m['colour']};}}\n" for i, m in enumerate(looks))
+    script = "".join(_asset(name, package) for name in (*SCRIPTS, *scripts))
+    script = f'(() => {{\n"use strict";\n{script}}})();\n'
+    return environment.get_template(template).render(
+        style=style, script=script, style_hash=_hash(style), script_hash=_hash(script), data=embed(data), **values)
 
 
-def _asset(name: str) -> str:
-    return resources.files(__name__).joinpath(name).read_text(encoding="utf-8")
+def embed(value: Any) -> str:
+    """``value`` as JSON that can stand inside ``<script>``: nothing in it can close the block or open a comment."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return re.sub("[<>&\u2028\u2029\ud800-\udfff]", lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def _asset(name: str, package: str = __name__) -> str:
+    """A file of ``package``, or of this one."""
+    file = resources.files(package).joinpath(name)
+    return (file if file.is_file() else resources.files(__name__).joinpath(name)).read_text(encoding="utf-8")
 
 
 def _hash(text: str) -> str:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from benchmark.core.fields import flat
 from benchmark.reporting.plots import style
 from benchmark.reporting.read.reader import Results
 from benchmark.reporting.tables import formats
-from benchmark.reporting.tables.per_task import GROUPS, Cell, Column, Table
+from benchmark.reporting.tables.per_task import Table
 from benchmark.reporting.tables.sheets import Sheet
 
 # Longer cells are prose: they wrap and stand to the left.
@@ -66,33 +67,31 @@ def sort_key(text: str) -> str:
     return found[0].replace(",", "").replace("−", "-").removeprefix("+") if found else ""
 
 
-def of_sheet(sheet: Sheet, marks: Mapping[str, str]) -> Block:
-    """``sheet`` as a block; ``marks`` gives a method's label in a column "method" its CSS class."""
-    rows = tuple(
-        tuple(Item(text, sort=sort_key(text), mark=marks.get(text, "") if title == "method" else "")
-              for title, text in zip(sheet.header, row, strict=True))
-        for row in sheet.rows
-    )
-    header = tuple((*_unit(title), _kind([row[i].text for row in rows]) if i else "")
+def of(shown: Table | Sheet, marks: Mapping[str, str]) -> Block:
+    """``shown`` as a block; ``marks`` gives a method's label in a column "method" its CSS class."""
+    whole = isinstance(shown, Table)
+    parts = tuple(_part(sheet, marks, sheet.intro if whole else "") for sheet in formats.blocks(shown))
+    return Block(f"task-{shown.task}" if whole else shown.key, shown.title,
+                 f"Profile {shown.profile}." if whole else shown.intro, shown.reduced, parts, shown.notes,
+                 tuple(shown.footnotes.items()) if whole else ())
+
+
+def _part(sheet: Sheet, marks: Mapping[str, str], caption: str) -> Part:
+    header = tuple((*_unit(title), "" if i == 0 else "number" if sheet.numbers else _kind([r[i] for r in sheet.rows]))
                    for i, title in enumerate(sheet.header))
-    return Block(sheet.key, sheet.title, sheet.intro, sheet.reduced, (Part("", header, rows),), sheet.notes)
+    rows = []
+    for row, footnotes in itertools.zip_longest(sheet.rows, sheet.marks, fillvalue=()):
+        items = [Item(text, sort=sort_key(text), mark=marks.get(text, "") if title == "method" else "",
+                      footnotes=footnotes if i == 0 else ())
+                 for i, (title, text) in enumerate(zip(sheet.header, row, strict=True))]
+        rows.append(tuple(map(_split, items) if sheet.numbers else items))
+    return Part(caption, header, tuple(rows))
 
 
-def of_table(table: Table, marks: Mapping[str, str]) -> Block:
-    """The blocks of ``table`` (end of the budget, equal time and compute, costs, health) under one heading."""
-    parts = []
-    for group, columns, rows in table.groups():
-        header = (("method", "", ""), *((c.title, c.unit, "number") for c in columns), ("n", "runs", "number"))
-        parts.append(Part(GROUPS[group], header, tuple(
-            (
-                Item(style.label(row.method), mark=marks.get(style.label(row.method), ""), footnotes=row.marks),
-                *(_item(row.cells[c.key], c) for c in columns),
-                Item(row.n, sort=str(len(row.seeds))),
-            )
-            for row in rows
-        )))
-    return Block(f"task-{table.task}", table.title, f"Profile {table.profile}.", table.reduced, tuple(parts),
-                 table.notes, tuple(table.footnotes.items()))
+def _split(item: Item) -> Item:
+    """Every seed on a line of its own; a cell "π₀ → end" sorts by its end, where the methods differ."""
+    shown, bracket, seeds = item.text.partition(" [")
+    return replace(item, text=shown, detail=f"[{seeds}" if bracket else "", sort=sort_key(shown.split(" → ")[-1]))
 
 
 def of_settings(results: Results, marks: Mapping[str, str]) -> Block:
@@ -130,14 +129,6 @@ def of_shared_settings(results: Results) -> Block:
     header = (("setting", "", ""), *((results.title(task), "", "prose") for task in results.tasks))
     return Block("shared-settings", "Settings that all methods of a task share", "", "",
                  (Part("", header, rows),) if rows else ())
-
-
-def _item(cell: Cell, column: Column) -> Item:
-    text = formats.cell_text(cell, column)
-    shown, bracket, seeds = text.partition(" [")
-    # A cell "π₀ → end" sorts by its end, where the methods differ.
-    value = "" if cell.word or cell.mean is None else f"{cell.mean:.10g}"
-    return Item(shown, detail=f"[{seeds}" if bracket else "", sort=value)
 
 
 def _unit(title: str) -> tuple[str, str]:

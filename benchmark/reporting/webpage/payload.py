@@ -39,26 +39,24 @@ AXES = {
 _LETTERS = {Path.MOVETO: "M", Path.LINETO: "L", Path.CURVE3: "Q", Path.CURVE4: "C"}
 
 
-def methods(results: Results) -> list[dict[str, Any]]:
-    """Name, label, group and look of every method, in the order of the tables.
+def methods(names: Sequence[str]) -> list[dict[str, Any]]:
+    """Name, label, group and look of every method.
 
     ``on`` says which are drawn before anyone asks: main methods; the ablation rows only where nothing else is there
     to compare with.
     """
-    looks = style.looks(results.methods)
-    groups = {name: METHODS[name].group if name in METHODS else "main" for name in results.methods}
+    looks = style.looks(names)
+    groups = {name: METHODS[name].group if name in METHODS else "main" for name in names}
     several = sum(group == "main" for group in groups.values()) > 1
-    found = []
-    for name in results.methods:
-        look = looks[name]
-        shape, filled = marker(look.marker)
-        dash = [] if look.line == "-" else [round(part * look.width, 2) for part in look.line[1]]
-        found.append({
-            "name": name, "label": style.label(name), "group": groups[name], "colour": look.colour,
-            "width": look.width, "dash": dash, "marker": shape, "filled": filled,
-            "on": groups[name] == "main" or not several,
-        })
-    return found
+    return [{"name": name, "label": style.label(name), "group": groups[name],
+             "on": groups[name] == "main" or not several, **drawn(looks[name])} for name in names]
+
+
+def drawn(look: style.Look) -> dict[str, Any]:
+    """A look as the scripts draw it: dashes in pixels, the marker as a path."""
+    shape, filled = marker(look.marker)
+    dash = [] if look.line == "-" else [round(part * look.width, 2) for part in look.line[1]]
+    return {"colour": look.colour, "width": look.width, "dash": dash, "marker": shape, "filled": filled}
 
 
 def marker(name: str) -> tuple[str, bool]:

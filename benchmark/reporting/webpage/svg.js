@@ -24,8 +24,8 @@ function draw(tag, attributes = {}, ...children) {
 }
 
 // Round steps of 1, 2 or 5 times a power of ten that cover low … high with about `count` lines.
-function ticks(low, high, count) {
-  const rough = (high - low) / Math.max(1, count);
+function ticks(low, high, count, whole = false) {
+  const rough = Math.max((high - low) / Math.max(1, count), whole ? 1 : 0);
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = power * [1, 2, 5, 10].find((factor) => power * factor >= rough * 0.999999);
   const found = [];
@@ -52,16 +52,17 @@ function scale(from, to) {
   return (value) => to[0] + (value - from[0]) * factor;
 }
 
-// [low, high] of the values, 0 included, widened by a share so that nothing touches the frame.
-function extent(values, share = 0.05) {
-  const low = Math.min(0, ...values), high = Math.max(0, ...values);
-  const room = (high - low || 1) * share;
-  return [low - (low < 0 ? room : 0), high + (high > 0 || low === 0 ? room : 0)];
+// [low, high] of the values, widened by a share so that nothing touches the frame; with `zero` 0 is included and may be
+// an end itself.
+function extent(values, zero = true) {
+  const known = zero ? [0, ...values] : values, low = Math.min(...known), high = Math.max(...known);
+  const room = (high - low || 1) * 0.05;
+  return [low - (zero && low === 0 ? 0 : room), high + (zero && high === 0 && low < 0 ? 0 : room)];
 }
 
 function mark(method, x, y, size) {
   return draw("path", {
-    d: method.marker, class: method.filled ? "mark" : "mark open",
+    d: method.marker, class: `mark${method.filled ? "" : " open"}${method.hollow ? " hollow" : ""}`,
     transform: `translate(${x.toFixed(2)} ${y.toFixed(2)}) scale(${size})`,
   });
 }

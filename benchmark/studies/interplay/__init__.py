@@ -18,8 +18,8 @@ from benchmark.plan.run import Run
 from benchmark.reporting.plots import style
 from benchmark.reporting.plots.frame import save
 from benchmark.run.store import RunStore
-from benchmark.studies.interplay import bowl, embed, figures, scenes, words
-from benchmark.studies.interplay.analysis import analyse
+from benchmark.studies.interplay import bowl, embed, figures, page, scenes, words
+from benchmark.studies.interplay.analysis import CHANGE, analyse
 
 # What an earlier call may have written: old figures must not stand beside new ones as if they were current.
 OUTPUTS = ("measures.csv", "measures.json", "measures.md", "interplay.html",
@@ -32,8 +32,7 @@ def visualise(runs: Sequence[tuple[Run, RunStore]], out: Path, titles: Mapping[s
     """Measure ``runs`` and write tables, figures and the page into ``out``; return the paths.
 
     Writes ``measures.csv``, ``.json`` and ``.md``; per task ``angles_…``, ``layers_…`` and ``shapes_…``; per run
-    ``trajectories_…``; ``bowl``, each as PNG and SVG; and ``interplay.html`` where plotly is installed. Same runs, same
-    bytes.
+    ``trajectories_…``; ``bowl``, each as PNG and SVG; and ``interplay.html``. Same runs, same bytes.
 
     Args:
         titles: task → title. layer: look at this transformer layer only. report: told what is done.
@@ -73,8 +72,7 @@ def visualise(runs: Sequence[tuple[Run, RunStore]], out: Path, titles: Mapping[s
         write_text(path, text)
 
     lacking = embed.missing()
-    known = {"t-SNE": "scikit-learn", "UMAP": "umap-learn"}
-    methods = ["PCA", *(name for name, package in known.items() if package not in lacking)]
+    methods = ["PCA", *(name for module, (_, name) in embed.EXTRA.items() if module not in lacking)]
     found = {}
     paths = {dimensions: bowl.paths(dimensions) for dimensions in bowl.DIMENSIONS}
     where = "" if layer is None else f", layer {layer} only"
@@ -98,22 +96,14 @@ def visualise(runs: Sequence[tuple[Run, RunStore]], out: Path, titles: Mapping[s
             figure = scenes.scenes(a, kind, found[a.name, kind], title, _subtitle([a]))
             written += save(figure, out / f"trajectories_{a.name}")
         written += save(figures.bowls(paths), out / "bowl")
-    if "plotly" not in lacking:
-        from benchmark.studies.interplay import page
-
-        written.append(out / "interplay.html")
-        text = page.render(rows, analyses, found, paths, titles, layer)
-        write_text(written[-1], text)
+    written.append(out / "interplay.html")
+    write_text(written[-1], page.render(rows, analyses, found, paths, titles, layer))
     report(words.terminal(rows, titles))
     if lacking:
-        report(f"note: without {', '.join(lacking)} there is no {_without(lacking)}. Measures and PCA need none of "
-               f"them; install the rest with: pip install -c constraints.txt -e '.[visualise]'")
+        packages, names = zip(*(embed.EXTRA[module] for module in lacking), strict=True)
+        report(f"note: without {', '.join(packages)} there is no {' and no '.join(names)}. Measures and PCA need none "
+               f"of them; install the rest with: pip install -c constraints.txt -e '.[visualise]'")
     return written
-
-
-def _without(lacking: Sequence[str]) -> str:
-    gone = {"scikit-learn": "t-SNE", "umap-learn": "UMAP", "plotly": "interactive page (interplay.html)"}
-    return " and no ".join(gone[package] for package in lacking)
 
 
 def _subtitle(analyses: Sequence) -> str:
@@ -125,9 +115,6 @@ def _subtitle(analyses: Sequence) -> str:
 
 
 def _note(analyses: Sequence) -> str:
-    from benchmark.studies.interplay import words
-    from benchmark.studies.interplay.analysis import CHANGE
-
     runs, sources = len(analyses), sorted({a.run.config.data.source for a in analyses})
     change = ("Weight change: ΔW = s(B₁A₁ − B₀A₀), free of the gauge of its LoRA factors; tensors: the factors "
               "themselves." if any(CHANGE in a.pictures for a in analyses) else "")

@@ -108,7 +108,7 @@ def analyse(run: Run, store: RunStore, layer: str | None = None) -> Analysis:
     found += _sample_rows(samples, count, run)
     whole = sum(layers.values(), Moments.empty(2 * count))
     found += _trajectory_rows(FACTORS, whole.gram, whole.deviation(), count, run)
-    deviation = _deviation(kept, variance)
+    deviation = measures.cosine_scale(np.sqrt(variance), np.diag(kept))
     found += _update_rows(trajectory, kept, deviation)
     pictures[FACTORS] = Picture(kept, deviation, len(trajectory.policy) - 1, tuple(trajectory.ends))
     place = {"task": run.task, "method": run.method, "seed": run.seed, "run": run.hash}
@@ -125,12 +125,6 @@ def _steps(trajectory: Trajectory) -> np.ndarray:
         steps[iteration, start:end] = 1
         steps[count + iteration, fine + iteration] = 1
     return steps
-
-
-def _deviation(gram: np.ndarray, variance: np.ndarray) -> np.ndarray:
-    squares = np.diag(gram)
-    lengths = np.sqrt(np.where(squares > 0, squares, np.nan))
-    return np.sqrt(variance) / np.outer(lengths, lengths)
 
 
 def pairs(relation: str, count: int) -> Iterator[tuple[int, int, int]]:

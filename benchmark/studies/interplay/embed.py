@@ -18,7 +18,7 @@ from benchmark.core.seeding import derive_seed
 from benchmark.studies.interplay import measures, nulls
 from benchmark.studies.interplay.analysis import Picture
 
-EXTRA = {"sklearn": "scikit-learn", "umap": "umap-learn", "plotly": "plotly"}
+EXTRA = {"sklearn": ("scikit-learn", "t-SNE"), "umap": ("umap-learn", "UMAP")}  # module → package, what needs it
 SEED = 0  # of the embeddings
 
 
@@ -39,8 +39,8 @@ class Embedding:
 
 
 def missing() -> list[str]:
-    """Packages of the extra ``visualise`` that are not installed, by their names for pip."""
-    return [package for module, package in EXTRA.items() if importlib.util.find_spec(module) is None]
+    """Modules of the extra ``visualise`` that are not installed."""
+    return [module for module in EXTRA if importlib.util.find_spec(module) is None]
 
 
 def displacements(picture: Picture) -> np.ndarray:

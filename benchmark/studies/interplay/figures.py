@@ -22,6 +22,8 @@ from benchmark.studies.interplay.nulls import COVERED
 BAND = "#D9D9D9"
 TITLES = {"same": "policy, reward model:\nsame iteration", "next": "reward model i,\npolicy i + 1",
           "policy": "policy:\ni and i + 1", "reward": "reward model:\ni and i + 1"}
+BOWL_LABELS = {"rloo": "backpropagation (AdamW)", "mezo": "Gaussian SPSA", "zopro": "ZOPrO",
+               "zopro-no-projection": "ZOPrO without projection"}
 DEVIATIONS = 8  # cosines this many standard deviations of chance from 0 have the strongest colour
 
 
@@ -262,12 +264,10 @@ def bowls(runs: dict[int, Iterable[Path]]) -> Figure:
         axes.set_ylabel("loss [share of the start's]")
     handles = [Line2D([], [], color=look.colour, linestyle=look.line, linewidth=look.width, marker=look.marker,
                       markersize=7, **MARKS) for look in looks.values()]
-    names = {"rloo": "backpropagation (AdamW)", "mezo": "Gaussian SPSA", "zopro": "ZOPrO",
-             "zopro-no-projection": "ZOPrO without projection"}
     frame(figure, "First-order, zeroth-order and ZOPrO paths down a bowl", "the suite's own estimators on "
           f"½ Σ cᵢxᵢ², {ITERATIONS} iterations of {UPDATES} updates", "",
           "Large marks and dotted lines end an iteration; ZOPrO's first is backpropagation. The reward model's update "
           "is given as the paper reads it: orthogonal to the policy's. In two dimensions that leaves ZOPrO's noise one "
           "direction, the previous update's; in a thousand it takes nothing away.",
-          top_legend(figure, handles, [names[m] for m in looks], 4))
+          top_legend(figure, handles, [BOWL_LABELS[m] for m in looks], 4))
     return figure

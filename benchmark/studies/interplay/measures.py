@@ -12,9 +12,13 @@ from scipy.spatial import procrustes as scipy_procrustes
 
 def cosines(gram: np.ndarray) -> np.ndarray:
     """Cosines (n, n) between n updates from their Gram matrix; NaN where one of the two did not move."""
-    squares = np.diag(gram)
+    return np.clip(cosine_scale(gram, np.diag(gram)), -1.0, 1.0)
+
+
+def cosine_scale(products: np.ndarray, squares: np.ndarray) -> np.ndarray:
+    """``products`` (n, n) over the lengths of the two, from their squares (n,); NaN where one of the two is 0."""
     lengths = np.sqrt(np.where(squares > 0, squares, np.nan))
-    return np.clip(gram / np.outer(lengths, lengths), -1.0, 1.0)
+    return products / np.outer(lengths, lengths)
 
 
 def degrees(cosine: np.ndarray | float) -> np.ndarray | float:

@@ -1,35 +1,27 @@
-"""The interactive page: trajectories to turn around, angles with what chance gives, layers, and the bowl, in one file.
-
-plotly.js (MIT) is put into the page, so that it needs no network; a content security policy forbids it any.
-"""
+"""The interactive page: trajectories to turn around, angles with what chance gives, layers, and the bowl, in one file
+made as the report's page is."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib import resources
 from typing import Any
 
-import jinja2
 import numpy as np
 import pandas as pd
-from plotly.offline import get_plotlyjs
 
+from benchmark.reporting import webpage
 from benchmark.reporting.plots import style
-from benchmark.reporting.webpage import embed
-from benchmark.studies.interplay import words
+from benchmark.reporting.tables.sheets import Sheet
+from benchmark.reporting.webpage import blocks, payload
+from benchmark.studies.interplay import bowl, words
 from benchmark.studies.interplay.analysis import ALL, RELATIONS, Analysis
-from benchmark.studies.interplay.bowl import Path, bowl
 from benchmark.studies.interplay.embed import Embedding
-from benchmark.studies.interplay.figures import DEVIATIONS, kinds, layer_map
+from benchmark.studies.interplay.figures import BOWL_LABELS, DEVIATIONS, kinds, layer_map
 from benchmark.studies.interplay.scenes import LOOKS, NAMES, points_of
-
-SYMBOLS = {"o": "circle", "s": "square", "^": "triangle-up", "D": "diamond", "v": "triangle-down", "P": "cross",
-           "X": "x", "<": "triangle-left", ">": "triangle-right", "h": "hexagon", "p": "pentagon", "d": "diamond-tall",
-           "8": "octagon", "*": "star", "H": "hexagon2"}
 
 
 def render(rows: pd.DataFrame, analyses: Sequence[Analysis], found: Mapping[tuple[str, str], Mapping[tuple[str, int],
-           Embedding]], paths: Mapping[int, Sequence[Path]], titles: Mapping[str, str], layer: str | None) -> str:
+           Embedding]], paths: Mapping[int, Sequence[bowl.Path]], titles: Mapping[str, str], layer: str | None) -> str:
     """The page as HTML; same arguments, same text.
 
     Args:
@@ -37,29 +29,31 @@ def render(rows: pd.DataFrame, analyses: Sequence[Analysis], found: Mapping[tupl
         paths: dimensions → paths on the bowl.
     """
     tasks = list(dict.fromkeys(rows.task))
+    methods = list(dict.fromkeys([*rows.method, *(path.method for path in paths[2])]))
+    looks = payload.methods(methods)
+    marks = {look["label"]: f"method-{i}" for i, look in enumerate(looks)}
+    looks += [{"name": who, "label": NAMES[who], **payload.drawn(look)} for who, look in LOOKS.items()]
     data = {
-        "runs": [_run(a, found, titles) for a in analyses],
-        "tasks": [{"title": titles.get(task, task), "methods": _methods(rows, task), "angles": _angles(rows, task),
-                   "layers": _layers(rows, task)} for task in tasks],
-        "relations": list(RELATIONS.values()), "deviations": DEVIATIONS, "bowl": _bowl(paths),
-        "looks": {who: {"colour": colour, "symbol": SYMBOLS[marker], "name": NAMES[who]}
-                  for who, (colour, marker, _) in LOOKS.items()},
+        "looks": looks, "star": payload.marker("*")[0], "relations": list(RELATIONS.values()),
+        "deviations": DEVIATIONS, "runs": [_run(a, found, titles) for a in analyses],
+        "tasks": [_task(rows[rows.task == task], titles.get(task, task), methods) for task in tasks],
+        "bowl": _bowl(paths[2], methods),
     }
     lines, rest = words.summary(rows), words.others(rows)
-    tables = [{"title": titles.get(task, task),
-               "angles": words.cells([line for line in lines if line["task"] == task]),
-               "others": [words.other_cells(line) for line in rest if line["task"] == task]} for task in tasks]
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
-                                     lstrip_blocks=True, keep_trailing_newline=True)
-    return environment.from_string(_asset("page.html")).render(
-        plotly=get_plotlyjs(), script=_asset("page.js"), data=embed(data), tables=tables, header=words.HEADER,
-        other_header=words.OTHER_HEADER, note=words.NOTE, runs=len(analyses),
-        where="; ".join(filter(None, ("all layers" if layer is None else f"layer {layer} only",
-                                      words.reduced(analyses), words.unmeasured(analyses).rstrip(".")))))
-
-
-def _asset(name: str) -> str:
-    return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
+    tables = []
+    for task in tasks:
+        title = titles.get(task, task)
+        angles = words.cells([line for line in lines if line["task"] == task])
+        others = [words.other_cells(line) for line in rest if line["task"] == task]
+        tables.append([blocks.of(Sheet(key, title, "", header, tuple(map(tuple, cells))), marks)
+                       for key, title, header, cells in (
+                           (f"angles-{task}", title, words.HEADER, angles),
+                           (f"others-{task}", f"{title}: measures that are no angles", words.OTHER_HEADER, others))])
+    return webpage.page(
+        "interplay.html", ["interplay.js"], looks, data, __package__, tables=tables, note=words.NOTE,
+        runs=len(analyses), where="; ".join(filter(None, ("all layers" if layer is None else f"layer {layer} only",
+                                                          words.reduced(analyses),
+                                                          words.unmeasured(analyses).rstrip(".")))))
 
 
 def _run(analysis: Analysis, found: Mapping, titles: Mapping[str, str]) -> dict[str, Any]:
@@ -73,66 +67,53 @@ def _run(analysis: Analysis, found: Mapping, titles: Mapping[str, str]) -> dict[
             "pictures": pictures}
 
 
-def _methods(rows: pd.DataFrame, task: str) -> list[dict[str, Any]]:
-    methods = list(dict.fromkeys(rows[rows.task == task].method))
-    looks = style.looks(methods)
-    return [{"name": m, "label": style.label(m), "colour": looks[m].colour, "symbol": SYMBOLS[looks[m].marker]}
-            for m in methods]
+def _task(rows: pd.DataFrame, title: str, methods: Sequence[str]) -> dict[str, Any]:
+    """What is drawn of the rows of one task; methods are indices into ``methods``."""
+    mine = list(dict.fromkeys(rows.method))
+    rows = rows[rows.measure == "cosine"]
+    return {"title": title, "methods": [methods.index(method) for method in mine],
+            "angles": {kind: _angles(rows[(rows.weights == kind) & (rows.layer == ALL)], mine, methods)
+                       for kind in kinds(rows)},
+            "layers": [_layers(rows[(rows.weights == kinds(rows)[0]) & (rows.method == method)]) for method in mine]}
 
 
 def _numbers(values: Any) -> list[float | None]:
     return [float(f"{v:.6g}") if np.isfinite(v) else None for v in np.asarray(values, float)]
 
 
-def _angles(rows: pd.DataFrame, task: str) -> dict[str, list[dict[str, Any]]]:
-    """What was measured on → a list per relation: the band of chance and every method's angles."""
-    rows = rows[(rows.task == task) & (rows.measure == "cosine") & (rows.layer == ALL)]
-    found: dict[str, list[dict[str, Any]]] = {}
-    for kind in kinds(rows):
-        found[kind] = []
-        for relation in RELATIONS:
-            some = rows[(rows.weights == kind) & (rows.relation == relation)]
-            band = some.groupby("iteration").agg(low=("degrees_low", "min"), high=("degrees_high", "max")).dropna()
-            lines = []
-            for method in dict.fromkeys(rows.method):
-                mine = some[some.method == method].dropna(subset="value")
-                mean = mine.groupby("iteration").degrees.mean()
-                lines.append({"x": [int(i) for i in mean.index], "y": _numbers(mean), "dots": {
-                    "x": [int(i) for i in mine.iteration], "y": _numbers(mine.degrees),
-                    "seed": [int(s) for s in mine.seed]}})
-            found[kind].append({"x": [int(i) for i in band.index], "low": _numbers(band.low),
-                                "high": _numbers(band.high), "lines": lines})
-    return found
-
-
-def _layers(rows: pd.DataFrame, task: str) -> list[list[dict[str, Any]]]:
-    """Per method, per relation: layers × iterations of the cosine and of the cosine over its deviation by chance."""
-    rows = rows[(rows.task == task) & (rows.measure == "cosine")]
-    rows = rows[rows.weights == kinds(rows)[0]]
-    layers = [layer for layer in dict.fromkeys(rows.layer) if layer != ALL] or [ALL]
+def _angles(rows: pd.DataFrame, mine: Sequence[str], methods: Sequence[str]) -> list[dict[str, Any]]:
+    """An entry per relation: the band of chance and every method's angles, of single seeds and on average."""
     found = []
-    for method in dict.fromkeys(rows.method):
-        maps = []
-        for relation in RELATIONS:
-            iterations, scores, values = layer_map(rows[(rows.method == method) & (rows.relation == relation)], layers)
-            maps.append({"x": iterations, "y": [f"layer {name}" for name in layers],
-                         "z": [_numbers(line) for line in scores], "cosines": [_numbers(line) for line in values]})
-        found.append(maps)
+    for relation in RELATIONS:
+        some = rows[rows.relation == relation]
+        band = some.groupby("iteration").agg(low=("degrees_low", "min"), high=("degrees_high", "max")).dropna()
+        lines = []
+        for method in mine:
+            known = some[some.method == method].dropna(subset="value")
+            mean = known.groupby("iteration").degrees.mean()
+            dots = zip(map(int, known.iteration), _numbers(known.degrees), map(int, known.seed), strict=True)
+            lines.append({"look": methods.index(method), "x": [int(i) for i in mean.index], "y": _numbers(mean),
+                          "dots": list(dots)})
+        found.append({"x": [int(i) for i in band.index], "low": _numbers(band.low), "high": _numbers(band.high),
+                      "lines": lines})
     return found
 
 
-def _bowl(paths: Mapping[int, Sequence[Path]]) -> dict[str, Any]:
-    """Paths and losses, and the heights of the bowl on a grid."""
-    import torch
+def _layers(rows: pd.DataFrame) -> list[dict[str, Any]]:
+    """An entry per relation: layers × iterations of the cosine and of the cosine over its deviation by chance."""
+    layers = [layer for layer in dict.fromkeys(rows.layer) if layer != ALL] or [ALL]
+    maps = []
+    for relation in RELATIONS:
+        iterations, scores, values = layer_map(rows[rows.relation == relation], layers)
+        maps.append({"x": iterations, "y": layers, "z": [_numbers(line) for line in scores],
+                     "cosines": [_numbers(line) for line in values]})
+    return maps
 
-    flat = paths[2]
-    looks = style.looks([path.method for path in flat])
-    points = np.concatenate([path.points for path in flat])
-    low, high = points.min(0) - 0.25, points.max(0) + 0.25
-    x, y = (np.linspace(low[i], high[i], 60) for i in (0, 1))
-    value = bowl(2)[0]
-    heights = [[value(torch.tensor([a, b])).item() for a in x] for b in y]
-    return {"x": _numbers(x), "y": _numbers(y), "z": [_numbers(line) for line in heights], "paths": [
-        {"label": style.label(path.method) if path.method != "rloo" else "backpropagation (AdamW)",
-         "colour": looks[path.method].colour, "symbol": SYMBOLS[looks[path.method].marker],
-         "points": [_numbers(point) for point in path.points], "loss": _numbers(path.losses)} for path in flat]}
+
+def _bowl(paths: Sequence[bowl.Path], methods: Sequence[str]) -> dict[str, Any]:
+    """Paths and losses in two dimensions, and the heights at which the bowl's contours are drawn."""
+    corner = np.abs(np.concatenate([path.points for path in paths])).max(axis=0) + 0.25
+    heights = np.linspace(0, 1, 12)[1:] ** 2 * (bowl.CURVATURES * corner**2).sum() / 2
+    return {"curvatures": bowl.CURVATURES, "levels": _numbers(heights), "updates": bowl.UPDATES, "paths": [
+        {"look": methods.index(path.method), "label": BOWL_LABELS[path.method], "loss": _numbers(path.losses),
+         "x": _numbers(path.points[:, 0]), "y": _numbers(path.points[:, 1])} for path in paths]}

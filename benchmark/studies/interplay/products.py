@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmark.core.seeding import derive_seed
+from benchmark.studies.interplay import measures
 from benchmark.studies.interplay.trajectories import Trajectory
 
 SAMPLE = 256  # coordinates that distance correlations are taken on
@@ -42,15 +43,12 @@ class Moments:
 
     def deviation(self) -> np.ndarray:
         """Standard deviation (n, n) of the cosine of independent random updates of the same shapes and norms."""
-        lengths = np.sqrt(np.where(self.square > 0, self.square, np.nan))
-        return np.sqrt(self.variance) / np.outer(lengths, lengths)
+        return measures.cosine_scale(np.sqrt(self.variance), self.square)
 
     def shared(self) -> np.ndarray:
         """Cosine (n, n) to expect of updates that followed one and the same gradient of the weights; NaN where that was
         not worked out."""
-        diagonal = np.diag(self.common)
-        lengths = np.sqrt(np.where(diagonal > 0, diagonal, np.nan))
-        return self.common / np.outer(lengths, lengths)
+        return measures.cosine_scale(self.common, np.diag(self.common))
 
 
 @dataclass

@@ -15,7 +15,8 @@ from benchmark.studies.interplay import embed
 from benchmark.studies.interplay.analysis import CHANGE, FACTORS, Analysis, Picture
 from benchmark.studies.interplay.embed import Embedding
 
-LOOKS: dict[str, tuple[str, str, Any]] = {"policy": ("#0072B2", "o", "-"), "reward": ("#D55E00", "s", (0, (4, 1.5)))}
+LOOKS = {"policy": style.Look("#0072B2", "o", width=1.8),
+         "reward": style.Look("#D55E00", "s", (0, (4, 1.5)), 1.8)}
 NAMES = {"policy": "policy", "reward": "reward model"}
 LABELS = 12  # iterations that are numbered at most
 
@@ -53,8 +54,8 @@ def scenes(analysis: Analysis, kind: str, found: dict[tuple[str, int], Embedding
                 axes.set_title(method, fontweight="bold", fontsize=11.5)
             if dims == 0:
                 axes.set_title(f"{method} of a random walk", fontsize=10.5)
-    handles = [Line2D([], [], color=colour, marker=marker, linestyle=dash, markersize=7, **MARKS)
-               for colour, marker, dash in LOOKS.values()]
+    handles = [Line2D([], [], color=look.colour, marker=look.marker, linestyle=look.line, markersize=7, **MARKS)
+               for look in LOOKS.values()]
     handles += [Line2D([], [], linestyle="none", marker="o", markersize=9, color="white",
                        markeredgecolor=style.INK),
                 Line2D([], [], linestyle="none", marker="*", markersize=13, color=style.INK)]
@@ -72,16 +73,16 @@ def scenes(analysis: Analysis, kind: str, found: dict[tuple[str, int], Embedding
 def _draw(axes: Any, embedding: Embedding, picture: Picture) -> None:
     dims = embedding.policy.shape[1]
     for who, points in (("policy", embedding.policy), ("reward", embedding.reward)):
-        colour, marker, dash = LOOKS[who]
+        look, colour = LOOKS[who], LOOKS[who].colour
         marks = picture.marks if who == "policy" else range(len(points))
-        axes.plot(*points.T, color=colour, linestyle=dash, linewidth=1.8)
+        axes.plot(*points.T, color=colour, linestyle=look.line, linewidth=look.width)
         if len(marks) < len(points):
             axes.plot(*points.T, color=colour, linestyle="none", marker=".", markersize=4)
         ends = points[list(marks)]
         if len(ends) > 2:
-            axes.plot(*ends[1:-1].T, color=colour, linestyle="none", marker=marker, markersize=7, **MARKS)
-        axes.plot(*ends[:1].T, linestyle="none", marker=marker, markersize=9, color="white", markeredgecolor=colour,
-                  markeredgewidth=1.8, zorder=4)
+            axes.plot(*ends[1:-1].T, color=colour, linestyle="none", marker=look.marker, markersize=7, **MARKS)
+        axes.plot(*ends[:1].T, linestyle="none", marker=look.marker, markersize=9, color="white",
+                  markeredgecolor=colour, markeredgewidth=1.8, zorder=4)
         axes.plot(*ends[-1:].T, linestyle="none", marker="*", markersize=14, color=colour, **MARKS, zorder=5)
         step = max(1, -(-(len(ends) - 1) // LABELS))
         for number in range(step, len(ends), step):

@@ -12,9 +12,11 @@ import pandas as pd
 from scipy.stats import binom, chi2
 
 from benchmark.core import escape
+from benchmark.core.terminal import aligned
 from benchmark.reporting.plots import style
 from benchmark.reporting.plots.frame import minus
 from benchmark.reporting.read.reader import FULL_PROTOCOL_SEEDS
+from benchmark.reporting.tables.formats import grid
 from benchmark.studies.interplay import measures
 from benchmark.studies.interplay.analysis import ALL, CHANGE, COLUMNS, FACTORS, RELATIONS, Analysis
 from benchmark.studies.interplay.nulls import COVERED
@@ -202,16 +204,16 @@ def terminal(rows: pd.DataFrame, titles: Mapping[str, str]) -> str:
     lines = summary(rows)
     text = []
     for task in dict.fromkeys(rows.task):
-        text += ["", f"{titles.get(task, task)}: mean angle, * = not explained by chance"]
-        text.append(f"  {'':34}" + "".join(f"{words:>22}" for words in COLUMN_WORDS.values()))
+        table = [["", *COLUMN_WORDS.values()]]
         for method in dict.fromkeys(rows[rows.task == task].method):
             for kind in (CHANGE, FACTORS):
                 mine = {line["relation"]: line for line in lines
                         if (line["task"], line["method"], line["weights"]) == (task, method, kind)}
                 if mine:
-                    marked = [angle(mine[r]["degrees"]) + ("*" if mine[r]["beyond"] else " ") if r in mine else "–"
-                              for r in COLUMN_WORDS]
-                    text.append(f"  {f'{style.label(method)}, {kind}':34}" + "".join(f"{m:>22}" for m in marked))
+                    table.append([f"{style.label(method)}, {kind}", *(
+                        angle(mine[r]["degrees"]) + ("*" if mine[r]["beyond"] else " ") if r in mine else "–"
+                        for r in COLUMN_WORDS)])
+        text += ["", f"{titles.get(task, task)}: mean angle, * = not explained by chance", *aligned(table)]
     return "\n".join([*text, ""])
 
 
@@ -243,8 +245,7 @@ def _facts(analyses: Sequence[Analysis], layer: str | None) -> list[str]:
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    return ["| " + " | ".join(header) + " |", "|" + ":---|" * len(header),
-            *("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows)]
+    return grid(header, [[*map(escape.markdown, row)] for row in rows], range(len(header)))
 
 
 def csv(rows: pd.DataFrame, layer: str | None) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from benchmark.core import escape
 from benchmark.reporting.plots import style
+from benchmark.reporting.tables.formats import grid
 from benchmark.studies.speed import analysis
 from benchmark.studies.speed.analysis import Spread, label
 
@@ -36,9 +37,7 @@ def threads(bench: dict[str, Any]) -> str:
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> list[str]:
     """Markdown lines; the first ``left`` columns and the last of words are aligned to the left."""
-    marks = [":---" if i < left or name in ("explanation", "reason") else "---:" for i, name in enumerate(header)]
-    lines = ["| " + " | ".join(header) + " |", "|" + "|".join(marks) + "|"]
-    return [*lines, *("| " + " | ".join(cells) + " |" for cells in rows), ""]
+    return [*grid(header, rows, [i for i, name in enumerate(header) if i < left or name == "explanation"]), ""]
 
 
 def ratio_rows(bench: dict[str, Any]) -> list[list[str]]:

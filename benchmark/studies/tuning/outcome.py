@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,9 +12,9 @@ from typing import Any
 
 from baselines.registry import get_method
 from benchmark.core.errors import BenchmarkError, ConfigError
-from benchmark.core.escape import csv_cell
 from benchmark.core.files import write_text
 from benchmark.plan.resolve import read_toml
+from benchmark.reporting.tables.formats import csv_text
 from benchmark.studies.tuning.scores import RULE, Result, choose, reference_levels, score
 
 # Controls that are not searched and cannot take all from the method they are based on: control → (method, values).
@@ -133,10 +132,8 @@ def _toml(value: Any) -> str:
 def _trials(outcome: Outcome) -> str:
     tasks = outcome.settings["tasks"]
     names = list(dict.fromkeys(name for result in outcome.results for name in result.values))
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
     ends = [text for task in tasks for text in (f"{task} status", f"{task} increase [r0 score]")]
-    writer.writerow(["method", "trial", "chosen", "score", *ends, *names])
+    rows: list[list[Any]] = [["method", "trial", "chosen", "score", *ends, *names]]
     for result in outcome.results:
         value = score(result, outcome.levels)
         chosen = "yes" if outcome.chosen.get(result.method) is result else "no"
@@ -144,8 +141,8 @@ def _trials(outcome: Outcome) -> str:
         for task in tasks:
             end = result.reached[task]
             row += [end, ""] if isinstance(end, str) else ["done", repr(end)]
-        writer.writerow(map(csv_cell, [*row, *(result.values.get(name, "") for name in names)]))
-    return out.getvalue()
+        rows.append([*row, *(result.values.get(name, "") for name in names)])
+    return csv_text(rows)
 
 
 def read(path: Path) -> Outcome | None:

@@ -15,7 +15,7 @@ from benchmark.core.files import write_text
 from benchmark.reporting.plots import frame, style
 from benchmark.reporting.read.reader import FULL_PROTOCOL_SEEDS
 from benchmark.reporting.tables import formats
-from benchmark.reporting.tables.sheets import Sheet
+from benchmark.reporting.tables.sheets import Sheet, decimal
 from benchmark.studies.tuning.outcome import Outcome
 from benchmark.studies.tuning.scores import RULE, Result, score
 
@@ -68,7 +68,7 @@ def _plain(value: Any) -> str:
 
 def _signed(value: float | str) -> str:
     """A number with its sign, none where it rounds to zero; or the word."""
-    return value if isinstance(value, str) else f"{round(value, 3) + 0.0:+.3f}".replace("+0.000", "0.000")
+    return value if isinstance(value, str) else decimal(value, 3, signed=True)
 
 
 def _budget(outcome: Outcome) -> str:
@@ -103,13 +103,11 @@ def summary(outcome: Outcome) -> str:
 def write_report(outcome: Outcome, folder: Path, titles: Mapping[str, str]) -> list[Path]:
     """Write the table (CSV, Markdown, LaTeX) and the figure (PNG, SVG); same outcome, same bytes."""
     folder.mkdir(parents=True, exist_ok=True)
-    sheet, written = published_vs_tuned(outcome, titles), []
-    for suffix, write in (("csv", formats.sheet_csv), ("md", formats.sheet_markdown), ("tex", formats.sheet_latex)):
-        path = folder / f"table_{KEY}.{suffix}"
-        write_text(path, write(sheet))
-        written.append(path)
+    texts = formats.files(published_vs_tuned(outcome, titles))
+    for name, text in texts.items():
+        write_text(folder / name, text)
     with matplotlib.style.context(["default", style.RC]):
-        return written + frame.save(trial_scores(outcome), folder / "trial_scores")
+        return [*(folder / name for name in texts), *frame.save(trial_scores(outcome), folder / "trial_scores")]
 
 
 def trial_scores(outcome: Outcome) -> Figure:

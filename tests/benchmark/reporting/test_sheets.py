@@ -182,7 +182,7 @@ def test_generated_tokens_are_an_axis_of_their_own_where_runs_counted_them():
     assert "generated_tokens" in columns and {len(row) for row in after.rows} == {len(after.header)}
     place = after.header.index("tokens generated [millions]")
     assert {row[1]: row[place] for row in after.rows} == {"RLOO": "–", "MeZO": "1.235"}
-    assert "1.235" in formats.sheet_latex(after)
+    assert "1.235" in formats.to_latex(after)
 
 
 def test_pairs_seen_again_need_no_second_pass_of_the_reference():
@@ -212,26 +212,26 @@ SHEET = Sheet(
 
 
 def test_sheet_csv_has_plain_numbers():
-    rows = list(csv.reader(io.StringIO(formats.sheet_csv(SHEET))))
+    rows = list(csv.reader(io.StringIO(formats.to_csv(SHEET))))
     assert rows[0] == ["name", "value [%]", "why", "protocol note"]
     assert rows[1] == ["x_1", "1234.5", "-", "reduced protocol (1)"]
     assert rows[2][1] == "-0.5 (-1.0 to +2)"
 
 
 def test_sheet_markdown_is_escaped():
-    text = formats.sheet_markdown(SHEET)
+    text = formats.to_markdown(SHEET)
     assert text.startswith("## A \\| B\n\n**Reduced protocol (1).**\n\nRead &lt;it&gt;.\n\n| name |")
     assert "| name | value \\[%\\] | why |\n|:---|---:|:---|" in text
     assert "| x\\_1 | 1,234.5 | - |" in text and text.endswith("\n- n = 2.\n")
 
 
 def test_sheet_latex_is_escaped_and_balanced(golden):
-    text = formats.sheet_latex(SHEET)
+    text = formats.to_latex(SHEET)
     assert r"\begin{tabular}{lrp{7cm}}" in text
     assert "name & value & why \\\\\n & {[}\\%{]} &  \\\\" in text
     assert r"y & $-$0.5 ($-$1.0 to +2) & because" in text
     for sheet in golden.values():
-        text = formats.sheet_latex(sheet)
+        text = formats.to_latex(sheet)
         assert text.isascii() and text.count("{") == text.count("}") and "U+" not in text
         body = re.split(r"\\toprule|\\bottomrule", text)[1]
         lines = [line for line in body.splitlines() if line.endswith(r"\\")]

@@ -58,7 +58,7 @@ def test_figures_stay_as_they_are(text):
 
 def test_the_csv_of_a_sheet_and_of_a_table_is_escaped(tmp_path):
     sheet = Sheet("k", "t", "", ("task", "=1"), (("=cmd|' /C calc'!A0", "+1,000"),), reduced="@x")
-    rows = list(csv.reader(io.StringIO(formats.sheet_csv(sheet))))
+    rows = list(csv.reader(io.StringIO(formats.to_csv(sheet))))
     assert rows == [["task", "'=1", "protocol note"], ["'=cmd|' /C calc'!A0", "+1000", "'@x"]]
     run = make.write_run(tmp_path, "hh_rlhf", "mezo", 0)
     summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))

@@ -1,46 +1,36 @@
 """The page in a real headless Chromium, from a file, as a reader opens it."""
 
-import base64
-import io
 import json
-import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from benchmark.reporting import build_sheets, webpage
 from benchmark.reporting.tables.per_task import build
+from tests.benchmark.browser import (
+    ActionChains,
+    Keys,
+    Select,
+    chromium,
+    emulate,
+    every,
+    needs_browser,
+    one,
+    pixels,
+    press,
+    texts,
+)
 from tests.benchmark.reporting.webpage.conftest import HOSTILE
 
-pytest.importorskip("selenium", reason="the browser tests need selenium: pip install -e .[test]")
-
-from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
-from selenium.webdriver.common.action_chains import ActionChains
-from selenium.webdriver.common.by import By
-from selenium.webdriver.common.keys import Keys
-from selenium.webdriver.support.select import Select
-
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-pytestmark = pytest.mark.skipif(
-    not (CHROMIUM and DRIVER), reason="no chromium and chromedriver: apt-get install chromium chromium-driver")
-FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--hide-scrollbars",
-         "--disable-background-networking", "--disable-component-update", "--disable-sync", "--window-size=1280,900")
+pytestmark = needs_browser
 ZOPRO = (0xD5, 0x5E, 0x00)
 
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service(DRIVER))
-    yield driver
-    driver.quit()
+    with chromium(tmp_path_factory.mktemp("chromium")) as driver:
+        yield driver
 
 
 @pytest.fixture(scope="module")
@@ -57,44 +47,6 @@ def opened(browser, address):
     browser.get(address)
     yield browser
     assert browser.get_log("browser") == []
-
-
-def emulate(browser, scheme="light", width=1280, scripts=True):
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia",
-                            {"features": [{"name": "prefers-color-scheme", "value": scheme}]})
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride",
-                            {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False})
-    browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": not scripts})
-
-
-def one(browser, selector):
-    return browser.find_element(By.CSS_SELECTOR, selector)
-
-
-def every(browser, selector):
-    return browser.find_elements(By.CSS_SELECTOR, selector)
-
-
-def texts(browser, selector):
-    return [element.text for element in every(browser, selector)]
-
-
-def press(browser, element):
-    """A click at the middle of the window, where the sticky header does not lie."""
-    browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", element)
-    element.click()
-
-
-def pixels(browser, path=None):
-    """What a full-page screenshot shows, as (height, width, 3)."""
-    width, height = browser.execute_script(
-        "const d = document.documentElement; return [d.scrollWidth, d.scrollHeight]")
-    clip = {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}
-    shot = browser.execute_cdp_cmd("Page.captureScreenshot", {"captureBeyondViewport": True, "clip": clip})
-    raw = base64.b64decode(shot["data"])
-    if path is not None:
-        path.write_bytes(raw)
-    return np.asarray(Image.open(io.BytesIO(raw)).convert("RGB"))
 
 
 def test_loads_without_a_request_and_is_not_blank(opened, tmp_path):
@@ -292,6 +244,7 @@ def test_no_score_chart_is_drawn_to_another_size_than_it_is_shown(browser, resul
     emulate(browser)
     browser.get(path.as_uri())
     sizes = browser.execute_script(
-        "return [...document.querySelectorAll('#scores svg')].map((s) => [s.viewBox.baseVal.width, s.clientWidth])")
+        "return [...document.querySelectorAll('#scores .figure > svg')]"
+        ".map((s) => [s.viewBox.baseVal.width, s.clientWidth])")
     assert len(sizes) == len(raw.tasks) > 1
     assert all(abs(drawn - shown) <= 1 for drawn, shown in sizes)

@@ -2,38 +2,24 @@
 
 from __future__ import annotations
 
-import shutil
+import json
+import re
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from benchmark.studies.interplay import bowl, scenes
+from benchmark.studies.interplay import page as module
 from benchmark.studies.interplay.analysis import analyse
+from tests.benchmark.browser import ActionChains, Keys, Select, chromium, emulate, every, needs_browser, one, texts
 from tests.benchmark.studies.interplay.world import factors, moved, write_run
 
-pytest.importorskip("plotly", reason="needs the extra visualise")
-pytest.importorskip("selenium", reason="the browser tests need selenium: pip install -e .[test]")
-
-from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
-from selenium.webdriver.common.by import By
-from selenium.webdriver.support.select import Select
-from selenium.webdriver.support.ui import WebDriverWait
-
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-needs_browser = pytest.mark.skipif(
-    not (CHROMIUM and DRIVER), reason="no chromium and chromedriver: apt-get install chromium chromium-driver")
-FLAGS = ("--headless", "--no-sandbox", "--disable-quic", "--no-first-run", "--hide-scrollbars",
-         "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--disable-background-networking",
-         "--disable-component-update", "--disable-sync", "--window-size=1280,900")
 HOSTILE = "<script>alert(1)</script>"
 
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
-    from benchmark.studies.interplay import page as module
-
     rng, analyses = np.random.default_rng(0), []
     folder = tmp_path_factory.mktemp("runs")
     for method in ("rloo", "zopro"):
@@ -55,74 +41,136 @@ def page(tmp_path_factory):
     return path
 
 
+@pytest.fixture(scope="module")
+def data(page):
+    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', page.read_text(encoding="utf-8"))
+    return json.loads(found[1])
+
+
 def test_titles_are_data_and_nothing_is_loaded(page):
     text = page.read_text(encoding="utf-8")
     assert HOSTILE not in text and "HH &lt;script&gt;" in text
-    assert "default-src 'none'" in text and "connect-src" not in text
-    assert 'src="http' not in text and "<link rel=\"stylesheet\"" not in text
+    assert "default-src 'none'" in text and "connect-src" not in text and "unsafe" not in text
+    assert "src=" not in text and '<link rel="stylesheet"' not in text
+    assert set(re.findall(r"https?://[^\s\"'`]+", text)) == {"http://www.w3.org/2000/svg"}
+    assert len(text) < 200_000
 
 
 @pytest.fixture(scope="module")
-def opened(page, tmp_path_factory):
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service(DRIVER))
-    driver.get(page.as_uri())
-    WebDriverWait(driver, 60).until(lambda d: d.execute_script("return document.documentElement.dataset.ready"))
-    yield driver
-    driver.quit()
+def browser(tmp_path_factory):
+    with chromium(tmp_path_factory.mktemp("chromium")) as driver:
+        yield driver
 
 
-def data_of(driver, identifier):
-    return driver.execute_script("return document.getElementById(arguments[0]).data.map(t => ({type: t.type || '', "
-                                 "name: t.name || '', x: Array.from(t.x || []), y: Array.from(t.y || [])}))",
-                                 identifier)
+@pytest.fixture
+def opened(browser, page):
+    """The page freshly loaded; afterwards nothing may stand in the console."""
+    emulate(browser)
+    browser.get(page.as_uri())
+    yield browser
+    assert browser.get_log("browser") == []
 
 
 def choose(driver, identifier, text):
-    Select(driver.find_element(By.ID, identifier)).select_by_visible_text(text)
+    Select(one(driver, f"#{identifier}")).select_by_visible_text(text)
+
+
+def ends(driver, chart, name):
+    """Places of the marks of one series, [x, y] in pixels."""
+    places = [mark.get_attribute("transform") for mark in every(driver, f"{chart} .curve[data-method='{name}'] .mark")]
+    return [[float(v) for v in re.findall(r"translate\((\S+) (\S+)\)", place)[0]] for place in places]
+
+
+RUN, WALK = "#scene-charts section:nth-child(1)", "#scene-charts section:nth-child(2)"
 
 
 @needs_browser
-def test_the_page_draws_and_answers(opened):
+def test_trajectories_follow_what_is_chosen(opened, data):
     assert opened.title == "Policy–reward interplay"
-    assert len(opened.find_elements(By.CSS_SELECTOR, "#words tbody tr")) > 20
-    kinds = [option.text for option in Select(opened.find_element(By.ID, "kind")).options]
-    assert kinds == ["weight change", "tensors"]
-    scene = data_of(opened, "scene")
-    assert [trace["name"] for trace in scene] == ["policy", "reward model"] and scene[0]["type"] == "scatter3d"
-    assert len(scene[0]["x"]) == 4
-    assert opened.find_elements(By.CSS_SELECTOR, "#scene .gl-container canvas")
-    before = scene[0]["x"]
+    assert [option.text for option in Select(one(opened, "#kind")).options] == ["weight change", "tensors"]
+    assert [option.text for option in Select(one(opened, "#run")).options] == [
+        f"HH {HOSTILE}: RLOO, seed 0", f"HH {HOSTILE}: ZOPrO, seed 0"]
+    before = ends(opened, RUN, "policy"), ends(opened, WALK, "policy")
+    assert [len(points) for points in before] == [4, 4]
     choose(opened, "run", f"HH {HOSTILE}: ZOPrO, seed 0")
-    assert data_of(opened, "scene")[0]["x"] != before
+    after = ends(opened, RUN, "policy"), ends(opened, WALK, "policy")
+    assert after[0] != before[0] and after[1] != before[1]
+    assert texts(opened, f"{RUN} .note") == ["start", "1", "2", "end (3)"] * 2
+    assert [text for text in texts(opened, f"{RUN} .title") if text.startswith("PC")] == [
+        f"PC {i + 1} ({round(100 * share)} %)"
+        for i, share in enumerate(data["runs"][1]["pictures"]["weight change"]["embeddings"]["PCA|3"]["explained"])]
     choose(opened, "dims", "2")
-    assert data_of(opened, "scene")[0]["type"] == "scatter"
-    assert opened.find_elements(By.CSS_SELECTOR, "#scene svg .scatterlayer .trace path")
-    texts = [element.get_attribute("textContent")
-             for element in opened.find_elements(By.CSS_SELECTOR, "#scene .textpoint")]
-    assert "start" in texts and "end (3)" in texts and "1" in texts
+    assert texts(opened, f"{RUN} .title")[0].endswith("[largest displacement]")
+    assert not one(opened, "#turning").is_displayed()
+    # In the plane of PCA one unit is as long upwards as across.
+    points = np.array(data["runs"][1]["pictures"]["weight change"]["embeddings"]["PCA|2"]["policy"])
+    drawn = np.diff(np.array(ends(opened, RUN, "policy")), axis=0) * (1, -1)
+    assert drawn / np.diff(points, axis=0) == pytest.approx(np.full((3, 2), drawn[0, 0] / (points[1] - points[0])[0]),
+                                                            rel=0.02)
 
 
 @needs_browser
-def test_angles_layers_and_bowl_are_drawn(opened):
-    angles = data_of(opened, "angle-plot")
-    assert len(angles) == 4 * (2 + 2 * 2) and len(angles[3]["y"]) == 3
+def test_the_picture_is_a_box_seen_from_the_chosen_side(opened, data):
+    """Orthographic: from the front and level one axis points at the reader; dragging turns what is seen."""
+    points = np.array(data["runs"][0]["pictures"]["weight change"]["embeddings"]["PCA|3"]["policy"])
+    for turn, tilt, axes in ((0, 0, (1, 2)), (-90, 0, (0, 2)), (-90, 90, (0, 1))):
+        for name, value in (("turn", turn), ("tilt", tilt)):
+            opened.execute_script("const e = document.getElementById(arguments[0]); e.value = arguments[1];"
+                                  "e.dispatchEvent(new Event('input', {bubbles: true}))", name, value)
+        seen = np.diff(np.array(ends(opened, RUN, "policy")), axis=0) * (1, -1)
+        true = np.diff(points[:, axes], axis=0)
+        assert seen / np.abs(seen).max() == pytest.approx(true / np.abs(true).max(), abs=0.02), (turn, tilt)
+    svg = one(opened, f"{RUN} svg[tabindex]")
+    opened.execute_script("arguments[0].scrollIntoView({block: 'center'})", svg)
+    ActionChains(opened).move_to_element(svg).click_and_hold().move_by_offset(60, -20).release().perform()
+    assert [one(opened, f"#{name}").get_attribute("value") for name in ("turn", "tilt")] == ["-120", "80"]
+    assert not np.allclose(np.diff(np.array(ends(opened, RUN, "policy")), axis=0) * (1, -1), seen, atol=1)
+
+
+@needs_browser
+def test_angles_stand_beside_chance_and_can_be_read(opened, data):
+    panel = data["tasks"][0]["angles"]["weight change"][0]
+    first = "#angle-charts section:nth-child(1)"
+    assert len(every(opened, f"{first} .chance")) == len(panel["x"]) == 3
+    assert len(every(opened, "#angle-charts .curve")) == 4 * 2
+    assert "angle [°]" in one(opened, first).text and "iteration i" in one(opened, first).text
+    one(opened, f"{first} svg[tabindex]").send_keys(Keys.ARROW_RIGHT)
+    value = f"{panel['lines'][0]['y'][2]:.2f}°"
+    assert one(opened, f"{first} .tooltip").text.split("\n") == ["RLOO", f"iteration 3: {value}", f"seed 0: {value}"]
+    before = ends(opened, first, "rloo")
     choose(opened, "angle-kind", "tensors")
-    assert data_of(opened, "angle-plot")[3]["y"] != angles[3]["y"]
-    assert [trace["type"] for trace in data_of(opened, "layer-plot")] == ["heatmap"] * 4
-    before = opened.execute_script("return JSON.stringify(document.getElementById('layer-plot').data[0].z)")
-    choose(opened, "layer-method", "ZOPrO")
-    assert opened.execute_script("return JSON.stringify(document.getElementById('layer-plot').data[0].z)") != before
-    assert len(data_of(opened, "bowl-paths")) == 5 and len(data_of(opened, "bowl-loss")) == 4
-    width = opened.execute_script("return document.documentElement.scrollWidth - document.documentElement.clientWidth")
-    assert width == 0
+    assert ends(opened, first, "rloo") != before
 
 
 @needs_browser
-def test_nothing_went_wrong_in_the_console(opened):
-    severe = [line for line in opened.get_log("browser") if line["level"] == "SEVERE"]
-    assert severe == []
+def test_layers_and_bowl_are_drawn(opened, data):
+    last = "#layer-charts section:nth-child(4)"
+    z = data["tasks"][0]["layers"][0][3]["z"]
+    cells = every(opened, f"{last} .hot, {last} .cold")
+    assert [cell.get_attribute("class") for cell in cells] == ["cold" if v < 0 else "hot" for row in z for v in row]
+    assert [float(cell.get_attribute("fill-opacity")) for cell in cells] == pytest.approx(
+        [min(1, abs(v) / data["deviations"]) for row in z for v in row], abs=0.006)
+    svg = one(opened, f"{last} svg[tabindex]")
+    svg.send_keys(Keys.ARROW_RIGHT)
+    assert one(opened, f"{last} .tooltip").text.startswith("layer 0, iteration 2\ncosine ")
+    svg.send_keys(Keys.ARROW_UP)
+    assert one(opened, f"{last} .tooltip").text.startswith("layer 1, iteration 2\ncosine ")
+    choose(opened, "layer-method", "ZOPrO")
+    assert len(every(opened, f"{last} .hot, {last} .cold")) == len(cells)
+    assert len(every(opened, "#bowl-charts .curve")) == 2 * 4
+    # On the paths' picture a contour goes through all points of its level: the start lies on that of its own loss.
+    start = ends(opened, "#bowl-charts section:nth-child(1)", "rloo")[0]
+    bottom = every(opened, "#bowl-charts .contour")[0]
+    cx, cy, rx, ry = (float(bottom.get_attribute(name)) for name in ("cx", "cy", "rx", "ry"))
+    path = data["bowl"]["paths"][0]
+    share = path["loss"][0] / data["bowl"]["levels"][0]
+    assert ((start[0] - cx) / rx) ** 2 + ((start[1] - cy) / ry) ** 2 == pytest.approx(share, rel=0.02)
+
+
+@needs_browser
+@pytest.mark.parametrize("width", [390, 1280])
+def test_the_page_is_as_wide_as_the_window(browser, page, width):
+    emulate(browser, width=width)
+    browser.get(page.as_uri())
+    assert browser.execute_script("return document.documentElement.scrollWidth") == width
+    assert len(every(browser, "#words tbody tr")) > 20

@@ -21,7 +21,7 @@ from tests.benchmark.studies.interplay.world import SIZE, at, factors, moved, st
 @pytest.fixture
 def bare(monkeypatch):
     """As if nothing of the extra were installed."""
-    monkeypatch.setattr(embed, "missing", lambda: list(embed.EXTRA.values()))
+    monkeypatch.setattr(embed, "missing", lambda: list(embed.EXTRA))
 
 
 @pytest.fixture
@@ -49,12 +49,13 @@ def test_everything_is_written_without_the_extra_and_twice_the_same(folder, bare
     assert main(["visualise", str(folder), "--method", "zopro"]) == 0
     said = capsys.readouterr().out
     assert "ZOPrO, weight change" in said and "not explained by chance" in said
-    assert "without scikit-learn, umap-learn, plotly there is no t-SNE and no UMAP and no interactive page" in said
+    assert "without scikit-learn, umap-learn there is no t-SNE and no UMAP." in said
     assert "pip install -c constraints.txt -e '.[visualise]'" in said
     out = folder / "visualise"
     figures = ["angles_hh_rlhf", "bowl", "layers_hh_rlhf", "shapes_hh_rlhf", "trajectories_hh_rlhf_zopro_s0"]
     expected = {f"{name}.{end}" for name in figures for end in ("png", "svg")}
-    assert {path.name for path in out.iterdir()} == expected | {f"measures.{end}" for end in ("csv", "json", "md")}
+    assert {path.name for path in out.iterdir()} == expected | {
+        "interplay.html", *(f"measures.{end}" for end in ("csv", "json", "md"))}
     (out / "trajectories_of_an_earlier_call.png").touch()
     before = {path.name: path.read_bytes() for path in out.iterdir() if path.stat().st_size}
     assert main(["visualise", str(folder), "--method", "zopro"]) == 0
