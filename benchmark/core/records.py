@@ -77,7 +77,8 @@ class Record:
                 row |= value
             elif value is not None or spec.default is MISSING:
                 row[spec.name] = (value.as_row() if isinstance(value, Record) else
-                                  dict(vars(value)) if is_dataclass(value) else value)
+                                  dict(vars(value)) if is_dataclass(value) else
+                                  list(value) if isinstance(value, tuple) else value)
         return row
 
     @classmethod

@@ -165,7 +165,7 @@ def test_every_parameter_is_trained_or_one_norm(method, chosen, toy_folder, make
     evaluated = who.evaluator.evaluate(who.policy, who.reward, "test")
     assert evaluated.metrics == who.baseline["test"].metrics and evaluated.metrics["kl"] == 0
     store.start({}, {})
-    summary = execution.execute()
+    summary = execution.execute().as_row()
     assert summary["status"] == "done" and summary["final"]["test"]["kl"] > 0
     assert summary["trained_parameters"] == (width if chosen == NORM else size)
     for update in (store.policy_update(0), store.policy_update(1)):

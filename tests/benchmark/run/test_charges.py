@@ -103,7 +103,7 @@ def fake_run(prepared, make_run, tmp_path):
         execution.estimator.step = clock.taking(1, execution.estimator.step)
         execution.refinement.refine = clock.taking(40, execution.refinement.refine)
         who.evaluator.evaluate = clock.taking(500, who.evaluator.evaluate)
-        summary = execution.execute()
+        summary = execution.execute().as_row()
         updates = [json.loads(row) for row in (store.folder / "updates.jsonl").read_text().splitlines()]
         assert sum(summary["ledgers"].values()) == summary["wall_seconds"] == clock.now
         assert store.policy_update(iterations - 1)  # kept after every iteration, however many had updates
