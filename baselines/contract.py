@@ -114,13 +114,11 @@ class Objective:
 
 
 class Problem(Protocol):
-    """The loss of the present batch at the present parameters, all micro-batches of it.
+    """The loss of the present batch at the present parameters, all micro-batches of it."""
 
-    Attributes:
-        sampled: as the objective's.
-    """
-
-    sampled: bool
+    @property
+    def sampled(self) -> bool:
+        """As the objective's."""
 
     def value(self) -> float:
         """The loss, without gradient."""
@@ -137,7 +135,7 @@ class Problem(Protocol):
     def compared(self) -> torch.Tensor:
         """Log-probabilities (B, 2) of preferred and other completions."""
 
-    def each(self) -> list[Problem]:
+    def each(self) -> Sequence[Problem]:
         """The losses of the single examples, which add up to :meth:`value`."""
 
 
@@ -192,7 +190,9 @@ class Direction:
 
     def followed(self, name: str, theta: torch.Tensor, noise: Noise, z: torch.Tensor) -> torch.Tensor:
         """What a sample's weight multiplies in the estimate; z itself unless the direction is latent or bent."""
-        return self.coordinates(name, theta, noise) if self.latent else z
+        found = self.coordinates(name, theta, noise) if self.latent else z
+        assert found is not None  # z is there, so are its coordinates
+        return found
 
     def noted(self, name: str, estimate: torch.Tensor) -> None:
         """Told the estimate of a tensor (of its coordinates), before a rule makes anything of it."""
@@ -219,7 +219,6 @@ class Probe:
 
     Attributes:
         epsilon: size of the perturbations.
-        forwards: readings of the loss an update, each a forward pass over the batch.
         exact: whether derivatives along z are read (forward-mode differentiation) in the place of losses.
         tries: multiples of the rule's step at which the batch is read again; the best is kept, the first of equals.
         each: whether every example of a batch is a sample of its own: its loss is read at its own z, at the scales of
@@ -227,11 +226,16 @@ class Probe:
     """
 
     epsilon: float
-    forwards: int
-    exact, tries, each = False, (), False
+    exact = each = False
+    tries: tuple[float, ...] = ()
 
     def __init__(self, settings: Any):
         self.settings, self.epsilon = settings, settings.epsilon
+
+    @property
+    def forwards(self) -> int:
+        """Readings of the loss an update, each a forward pass over the batch."""
+        raise NotImplementedError
 
     def points(self) -> list[tuple[int, float]]:
         """(sample, scale) of every reading: L(θ + scale · z of that sample); scale 0 is θ itself."""
@@ -271,8 +275,8 @@ class Rule:
 
     def apply(self, lr: float) -> None:
         """Update everything from ``.grad``."""
-        names = [name for name, parameter in self.parameters.items() if parameter.grad is not None]
-        self.step(names, torch.cat([self.parameters[name].grad.flatten() for name in names]), lr)
+        found = {name: p.grad.flatten() for name, p in self.parameters.items() if p.grad is not None}
+        self.step(list(found), torch.cat(list(found.values())), lr)
 
     def state(self) -> Saved:
         return {}
@@ -315,7 +319,10 @@ class Estimator(Protocol):
     """How the descent is found. Sees a problem and tensors, never a task."""
 
     parameters: dict[str, Parameter]  # what it updates
-    warnings: list[str]  # what a reader of the result must know; shown with the run's row
+
+    @property
+    def warnings(self) -> list[str]:
+        """What a reader of the result must know; shown with the run's row."""
 
     def begin_iteration(self, iteration: int, history: History) -> None:
         """Called before the first update of every iteration."""

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -58,7 +59,7 @@ class Comparison:
         centre = sum(signs) / len(signs) if self.settings.centred else 0.0
         return here, {sample: sign - centre for sample, sign in enumerate(signs)}, partial(self.z)
 
-    def _better(self, problem: Problem, here: torch.Tensor, z_of: partial, scale: float) -> bool:
+    def _better(self, problem: Problem, here: torch.Tensor, z_of: Callable[[str], torch.Tensor], scale: float) -> bool:
         """Whether at θ + scale · z what is chosen is likelier than ``here``, and what is rejected less likely."""
         with Perturbed(self.parameters, lambda name: self.parameters[name].data.add(z_of(name), alpha=scale)):
             there = problem.compared()

@@ -146,8 +146,6 @@ class Population(Probe):
     Antithetic: members come in pairs θ ± σz.
     """
 
-    settings: hp.Population
-
     def __init__(self, settings: hp.Population):
         if settings.antithetic and settings.population % 2:
             raise ConfigError(f"population = {settings.population}: antithetic members come in pairs. Give an even "

@@ -182,7 +182,7 @@ class RAdaZO(Rule):
 
     def carry(self, carried: Callable[[str, torch.Tensor], torch.Tensor | None]) -> None:
         new = {name: [carried(name, moment) for moment in both] for name, both in self.moments.items()}
-        self.moments = {name: both for name, both in new.items() if None not in both}
+        self.moments = {name: [m for m in both if m is not None] for name, both in new.items() if None not in both}
 
     def state(self) -> Saved:
         return {"moments": self.moments}

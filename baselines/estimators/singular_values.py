@@ -35,7 +35,7 @@ class SingularValues:
     def _start_at(self, start: dict[str, torch.Tensor]) -> None:
         if not start:
             raise ConfigError("essa: no matrix is trained, so there are no singular values. Train an adapter.")
-        self.start, self.losses = start, []
+        self.start, self.losses = start, list[list[float]]()
         self.vectors = {name: self._vectors(name, matrix.float()) for name, matrix in start.items()}
         self.sizes = [min(matrix.shape) for matrix in start.values()]
         search = CMA if sum(self.sizes) <= FULL else SepCMA

@@ -152,8 +152,9 @@ class ZerothOrder:
                                                                         self._noise(0, name), moment))
         settings, epsilon = self.rule.settings, self.probe.epsilon
         lr = scheduled(settings.lr, settings.schedule, progress)
-        arrival, sizes = Arrival(epsilon), {}
-        start = {name: p.data.clone() for name, p in self.parameters.items()} if self.probe.tries and weights else {}
+        arrival, sizes, start = Arrival(epsilon), dict[str, float](), dict[str, torch.Tensor]()
+        if self.probe.tries and weights:
+            start = {name: p.data.clone() for name, p in self.parameters.items()}
         for names, first in self._perturbed(z, min(weights, default=0)):
             sizes |= {name: epsilon * part.float().norm().item() for name, part in zip(names, first, strict=True)}
             before = flat([self.parameters[name].data for name in names], copy=True)
@@ -190,7 +191,7 @@ class ZerothOrder:
     def _estimate(self, names: list[str], first: list[torch.Tensor], weights: dict[int, float],
                   z: Callable) -> torch.Tensor:
         """Σ wᵢ zᵢ of some tensors (of their coordinates), flat; ``first``: z of the first sample."""
-        estimate = None
+        estimate: torch.Tensor | None = None
         for sample, weight in weights.items():
             # A latent direction follows coordinates, which it makes without z: further samples are not lifted again.
             zs = first if estimate is None or self.direction.latent else [z(sample, name) for name in names]
@@ -198,6 +199,7 @@ class ZerothOrder:
                         for name, part in zip(names, zs, strict=True)]
             term = weight * flat(followed).to(self.acted[names[0]].dtype)
             estimate = term if estimate is None else estimate.add_(term)
+        assert estimate is not None  # without weights there is no update
         return estimate
 
     def _follow(self, names: list[str], estimate: torch.Tensor, lr: float) -> None:

@@ -16,7 +16,8 @@ from benchmark.lm.sequences import Sequences, join
 
 def pair_logprobs(policy: Policy, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
     """Log-probabilities (B,) of the chosen and of the rejected completions."""
-    return policy.logprobs(batch.whole).sum(1).chunk(2)
+    chosen, rejected = policy.logprobs(batch.whole).sum(1).chunk(2)
+    return chosen, rejected
 
 
 def pair_loss(policy: Policy, batch: Batch, settings: hp.DPO | hp.OnlineDPO) -> torch.Tensor:
@@ -25,7 +26,8 @@ def pair_loss(policy: Policy, batch: Batch, settings: hp.DPO | hp.OnlineDPO) -> 
     Log-probabilities are those of the model itself (temperature 1), as in every DPO implementation.
     """
     chosen, rejected = pair_logprobs(policy, batch)
-    lengths = tuple(part.completion_mask.sum(1) for part in batch.parts)
+    first, second = batch.parts
+    lengths = first.completion_mask.sum(1), second.completion_mask.sum(1)
     losses = preference_loss(settings.loss, chosen - batch.values["reference_chosen"],
                              rejected - batch.values["reference_rejected"], settings.beta, settings.label_smoothing,
                              lengths)

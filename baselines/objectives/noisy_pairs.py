@@ -18,7 +18,7 @@ class NoisyPairs(DPO):
     settings: hp.NoisyPairs
 
     def collect(self) -> Batch:
-        count, found, passed = max(1, self.context.sequences // 2) if self.warm else 1, [], 0
+        count, found, passed = max(1, self.context.sequences // 2) if self.warm else 1, list[int](), 0
         while len(found) < count:
             rows = self._order.take(count - len(found))
             self.batch_of(rows)  # notes what π₀ says of those that are new

@@ -52,7 +52,6 @@ def fill(cls: type, current: Any, values: dict[str, Any], origin: str, prefix: s
         raise ConfigError(f"{origin}: {error}") from None
 
 
-@functools.cache
 def fields_of(*classes: type) -> dict[str, Field]:
     """Every field of the dataclasses by name, with its type resolved."""
     return {name: spec for cls in classes for name, spec in _fields(cls).items()}

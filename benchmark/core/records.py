@@ -121,7 +121,7 @@ class Hardware(Record):
     def __str__(self) -> str:
         """One line."""
         return ", ".join(filter(None, (
-            self.cpu or "unknown processor", self.cores and f"{self.cores} cores",
+            self.cpu or "unknown processor", f"{self.cores} cores" if self.cores else None,
             None if self.memory_gib is None else f"{self.memory_gib:.0f} GiB", self.gpu)))
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-Floats = Sequence[float] | np.ndarray
+Floats = Sequence[float | None] | np.ndarray  # None is refused as what is not finite is
 SAMPLES, LEVEL = 2000, 0.95  # of every interval in a report
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import nn
@@ -18,6 +18,10 @@ from benchmark.core.errors import ConfigError
 from benchmark.core.sections import Adapter
 from benchmark.core.seeding import global_seed
 
+if TYPE_CHECKING:
+    from peft import PeftModel
+
+M = TypeVar("M", bound=nn.Module)
 NORM = re.compile(r"(rms|layer)_?norm", re.IGNORECASE)  # in the name of a class
 SHOWN = 8  # names in an error message
 
@@ -45,7 +49,7 @@ def add_adapter(model: nn.Module, adapter: Adapter, *seed: object) -> nn.Module:
     return _with_head(model)
 
 
-def add_lora(model: nn.Module, adapter: Adapter, dropout: float, *seed: object, only: str = "") -> nn.Module:
+def add_lora(model: nn.Module, adapter: Adapter, dropout: float, *seed: object, only: str = "") -> PeftModel:
     """Return ``model`` wrapped by peft with trainable float32 LoRA factors (B = 0, so outputs do not change), and with
     gradients for a scalar head.
 
@@ -79,9 +83,9 @@ def _found(names: Iterable[str], adapter: Adapter, model: nn.Module) -> list[str
                       f"adapter.kind = {adapter.kind}. Names there: {some}.")
 
 
-def _with_head(model: nn.Module) -> nn.Module:
-    if hasattr(model, "score"):
-        model.score.requires_grad_(True)
+def _with_head(model: M) -> M:
+    if isinstance(head := getattr(model, "score", None), nn.Module):
+        head.requires_grad_(True)
     return model
 
 

@@ -124,8 +124,10 @@ def _write(results: Results, built: Sequence[Table], over_all: Sequence[Sheet], 
             write_text(folder / name, text)
             written.append(folder / name)
 
-    for shown in (*built, *over_all):
-        write(formats.files(shown))
+    for table in built:
+        write(formats.files(table))
+    for sheet in over_all:
+        write(formats.files(sheet))
     figures = write_all(results, folder)
     written += figures
     write({"report.md": markdown.render(results, built, over_all, [path.name for path in figures]),

@@ -220,7 +220,7 @@ class RunInProgress:
         with self.meter.ledger("log"):
             self.store.append("curve.jsonl", CurveRow(
                 split=split, fraction=fraction, update=self.meter.updates, iteration=self.iteration,
-                spent=Spent(**self.meter.spent()), ledgers=dict(self.meter.seconds),
+                spent=Spent.of(self.meter.spent()), ledgers=dict(self.meter.seconds),
                 metrics=evaluation.metrics).as_row())
 
     def _log_update(self, figures: dict[str, float]) -> None:
@@ -228,7 +228,7 @@ class RunInProgress:
         with self.meter.ledger("log"):
             spent = self.meter.spent()
             self.store.append("updates.jsonl", UpdateRow(update=self.meter.updates, iteration=self.iteration,
-                                                         figures=figures, spent=Spent(**spent)).as_row())
+                                                         figures=figures, spent=Spent.of(spent)).as_row())
             self.report({"share": min(1.0, spent[self.slices.kind] / self.slices.limit),
                          "stage": f"i{self.iteration + 1}", "reward": self.latest.metrics["reward"],
                          "seconds": self.meter.wall_seconds()})
@@ -247,9 +247,9 @@ class RunInProgress:
         return Summary(
             status=status, run=self.run.identity(), initial=initial, final=final,
             reward_increase=final["test"]["reward"] - initial["test"]["reward"] if final else None,
-            spent=Spent(**spent), overshoot={"kind": kind, "amount": max(0.0, spent[kind] - self.slices.limit)},
+            spent=Spent.of(spent), overshoot={"kind": kind, "amount": max(0.0, spent[kind] - self.slices.limit)},
             wall_seconds=meter.close(), ledgers=dict(meter.seconds), ledger_tokens=dict(meter.tokens),
-            peak_memory_mib=self.peaks, health=HealthFigures(**health) if health else None,
+            peak_memory_mib=self.peaks, health=HealthFigures.of(health) if health else None,
             trained_parameters=sum(p.numel() for p in self.who.policy.parameters.values()), warnings=tuple(warnings),
             resumed=Resumed(count=len(self.resumed), after_updates=tuple(self.resumed)))
 

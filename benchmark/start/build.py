@@ -211,7 +211,7 @@ class Building:
     def micro_batch(self) -> int:
         return self.config.execution.backward_batch
 
-    def tiny_llama(self, seed: object, scale: float = 1.0) -> torch.nn.Module:
+    def tiny_llama(self, seed: object, scale: float = 1.0) -> Any:
         """As many positions as a prompt and a completion may have tokens."""
         longest = self.config.decoding.max_prompt_tokens + self.config.decoding.max_new_tokens
         return tiny_llama(self.config.model, self.encoder.tokenizer, longest, seed, scale)

@@ -12,14 +12,16 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import mean, stdev
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
 import torch
 from safetensors.torch import load_file
 
 from baselines.contract import Objective, Progress
+from baselines.estimators.comparison import Comparison
 from baselines.estimators.directions.informed import TINY
+from baselines.estimators.zeroth_order import ZerothOrder
 from baselines.registry import get_method
 from benchmark.core.errors import ConfigError
 from benchmark.core.meter import Meter
@@ -127,7 +129,7 @@ class Point:
         for parameter in self.parameters.values():
             parameter.grad = None
         self.problem(batch).backward()
-        found = {name: p.grad.detach().float().clone() for name, p in self.parameters.items()}
+        found = {name: p.grad.detach().float().clone() for name, p in self.parameters.items() if p.grad is not None}
         for parameter in self.parameters.values():
             parameter.grad = None
         return found
@@ -157,7 +159,7 @@ def candidates(point: Point) -> Iterator[tuple[str, float | None, Callable[[int]
         values = {**method.resolved(stored), **values}
         if settings.epsilon:
             values["epsilon"] = settings.epsilon
-        estimator = method.make_estimator(point.parameters, values, point.run.seed)
+        estimator = cast(ZerothOrder | Comparison, method.make_estimator(point.parameters, values, point.run.seed))
         estimator.begin_iteration(point.iteration, point)
 
         def draw(number: int) -> Tensors:

@@ -254,8 +254,8 @@ FOLLOWS = {
 class WordOrder:
     """The neighbours that German allows: ``(word, word) in WordOrder()``, by their classes."""
 
-    def __contains__(self, pair: tuple[str, str]) -> bool:
-        return _may_follow(*pair)
+    def __contains__(self, pair: object) -> bool:
+        return isinstance(pair, tuple) and _may_follow(*pair)
 
 
 @lru_cache(maxsize=65536)

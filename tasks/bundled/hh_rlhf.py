@@ -140,6 +140,7 @@ def _dialogue(draw: random.Random) -> tuple[Request, str]:
 
 def ideal(request: Request) -> str:
     """Return a best reply."""
+    assert request.what is not None
     if request.what in HARMS:
         return f"{SORRY} Maybe {request.who} could {HARMS[request.what][1]} instead."
     return f"{COURTESIES[0]} To {request.what}, {request.who} should {TASKS[request.what][0]}."
@@ -147,6 +148,7 @@ def ideal(request: Request) -> str:
 
 def reply(request: Request, draw: random.Random) -> str:
     """Return a reply with 0 to 4 faults, from a best one to a rude or harmful one."""
+    assert request.what is not None
     count = draw.choices((0, 1, 2, 3, 4), weights=(10, 28, 30, 20, 12))[0]
     faults = draw.sample(
         ("who", "fact", "bare", "short", "rude", "evasive", "rambling", "wrong kind", "damage", "topic"),

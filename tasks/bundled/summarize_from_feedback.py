@@ -168,7 +168,7 @@ def summary(facts: Facts, board: str, post: str, draw: random.Random) -> str:
     first = f"My {facts.who} has been {facts.trouble}{span}."
     if "vague" in faults:
         first = draw.choice(VAGUE).format(facts.who)
-    question = draw.choice(VAGUE_QUESTIONS) if "vague question" in faults else facts.question
+    question = draw.choice(VAGUE_QUESTIONS) if "vague question" in faults else str(facts.question)
     parts = [first]
     if "opener" in faults:
         parts[0] = f"{draw.choice(OPENERS)} {first[0].lower()}{first[1:]}"

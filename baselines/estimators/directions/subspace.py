@@ -22,7 +22,6 @@ class Subspace(Direction):
     """Base: a subclass says what :meth:`bases` are and, by them, the shape of the coordinates."""
 
     latent = True
-    settings: hp.Subspace
 
     def __init__(self, parameters: dict[str, torch.nn.Parameter], settings: hp.Subspace):
         super().__init__(parameters, settings)
@@ -35,7 +34,7 @@ class Subspace(Direction):
 
     def matrix(self, name: str, theta: torch.Tensor) -> tuple[int, int] | None:
         """The shape (m, n) in which a tensor is searched; None = not as a matrix."""
-        return tuple(theta.shape) if theta.ndim == 2 else None
+        return (theta.shape[0], theta.shape[1]) if theta.ndim == 2 else None
 
     def rank(self, shape: tuple[int, int]) -> int:
         """r: what is set, at most the smaller side."""
@@ -54,7 +53,7 @@ class Subspace(Direction):
 
     def coordinates(self, name: str, theta: torch.Tensor, noise: Noise) -> torch.Tensor:
         shape = self.matrix(name, theta)
-        if shape and self._kept.get(name, (None,))[0] != self.since:
+        if shape and (name not in self._kept or self._kept[name][0] != self.since):
             self._kept[name] = self.since, self.bases(shape, noise, self.since)
         return noise(self.latent_shape(name, theta))
 
@@ -87,7 +86,7 @@ class LowRank(Subspace):
 
     settings: hp.LowRank
 
-    def bases(self, shape: tuple[int, int], noise: Noise, since: int) -> Bases:
+    def bases(self, shape: tuple[int, int], noise: Noise, since: int) -> tuple[None, torch.Tensor]:
         return None, gaussian(noise, shape[1], self.rank(shape), since, "V")
 
     def latent_shape(self, name: str, theta: torch.Tensor) -> tuple[int, ...]:

@@ -64,11 +64,11 @@ def to_markdown(table: pd.DataFrame, titles: Mapping[str, str], rows: pd.DataFra
     lines = []
     for task, group in table.groupby("task", sort=False):
         cells = [[
-            r.estimator, "–" if pd.isna(r.weight) else f"{r.weight:g}", f"{r.cosine:+.4f}", f"{r.cosine_sd:.4f}",
-            f"{r.own_cosine:+.4f}", f"{r.right_sign:.2f}",
-            "–" if pd.isna(r.variance) else f"{r.variance:,.0f}" if r.variance > 10 else f"{r.variance:.2f}",
-            f"{r.decrease:+.1e}", f"{r.relative:+.4f}", str(r.points)] for r in group.itertuples()]
-        lines += [f"## {escape.markdown(titles.get(task, task))}", "", *grid(HEADER, cells), "",
+            r["estimator"], "–" if pd.isna(r["weight"]) else f"{r['weight']:g}", f"{r['cosine']:+.4f}",
+            f"{r['cosine_sd']:.4f}", f"{r['own_cosine']:+.4f}", f"{r['right_sign']:.2f}",
+            "–" if pd.isna(variance := r["variance"]) else f"{variance:,.0f}" if variance > 10 else f"{variance:.2f}",
+            f"{r['decrease']:+.1e}", f"{r['relative']:+.4f}", str(r["points"])] for r in group.to_dict("records")]
+        lines += [f"## {escape.markdown(titles.get(str(task), str(task)))}", "", *grid(HEADER, cells), "",
                   _note(rows[rows.task == task]), ""]
     return "\n".join(lines)
 

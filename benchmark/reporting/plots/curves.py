@@ -115,7 +115,7 @@ def draw_budget(axes: Axes, results: Results, task: str, methods: Sequence[str],
     for depth, method in _depths(methods):
         look, runs = looks[method], results.of(task, method)
         grid, mean, low, high, _ = aggregate.curves(results, task, method, kind, POINTS)
-        if low is not None:
+        if low is not None and high is not None:
             axes.fill_between(grid / scale, low, high, color=look.colour, alpha=0.13, linewidth=0, zorder=depth - 8)
         # Markers at a few places only: with every point marked the lines could not be followed.
         marks = sorted({round(i) for i in np.linspace(0, len(grid) - 1, 5)[1:]}) if len(grid) > 1 else None

@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
@@ -87,8 +88,8 @@ def alone(results: Results, tasks: Sequence[str], methods: Sequence[str]) -> boo
 def seeds(results: Results, task: str, methods: Sequence[str]) -> str:
     """``"profile tiny, n = 5 seeds per method"``."""
     counts = sorted({n for m in methods if (n := len(results.of(task, m)))})
-    n = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
-    return f"profile {results.profile(task)}, n = {n} seed{'s' if n != '1' else ''} per method"
+    shown = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    return f"profile {results.profile(task)}, n = {shown} seed{'s' if shown != '1' else ''} per method"
 
 
 def caption(results: Results, tasks: Sequence[str], methods: Sequence[str], how: str) -> str:
@@ -116,6 +117,7 @@ def frame(figure: Figure, title: str, subtitle: str, reduced: str, text: str, le
     figure.text(left, 1 - 0.46 / height, second, fontsize=10, color=style.MUTED, va="top")
     figure.text(left, 0.09 / height, "\n".join(lines), fontsize=7.5, color=style.MUTED, va="bottom", linespacing=1.35)
     engine = figure.get_layout_engine()
+    assert isinstance(engine, ConstrainedLayoutEngine)  # as ``new`` makes figures
     engine.set(rect=(0, bottom / height, 1, 1 - (bottom + top) / height), w_pad=0.12, h_pad=0.08, wspace=0.03)
 
 

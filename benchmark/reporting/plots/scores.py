@@ -59,7 +59,7 @@ def scores(results: Results, found: Scores) -> Figure:
             axes.text(1.01, y, own.word, transform=axes.get_yaxis_transform(), va="center", fontsize=8.5,
                       color=style.INK)
             continue
-        if own.score.low is not None:
+        if own.score.low is not None and own.score.high is not None:
             axes.plot([own.score.low, own.score.high], [y, y], color=style.INK, linewidth=2, zorder=4)
         axes.plot([own.score.value], [y], color=look.colour, marker=look.marker, markersize=10, zorder=5,
                   markeredgecolor=style.INK, markeredgewidth=1.0)

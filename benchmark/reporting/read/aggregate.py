@@ -94,8 +94,8 @@ def scores(results: Results) -> Scores | None:
 
     ``None`` when any task has no frozen reference level: a mean over the other tasks would be another benchmark.
     """
-    levels = {task: reference_increase(results, task) for task in results.tasks}
-    if None in levels.values():
+    levels = {task: level for task in results.tasks if (level := reference_increase(results, task)) is not None}
+    if len(levels) < len(results.tasks):
         return None
     return {
         method: {task: [None if v is None else v / levels[task] for v in own] for task, own in found.items()}
@@ -133,13 +133,13 @@ def aggregate(results: Results) -> list[Aggregate]:
     ]
 
 
-def mean_estimate(values: Sequence[float]) -> Estimate:
+def mean_estimate(values: Sequence[float | None]) -> Estimate:
     """Mean of (seeds,) values of one task with its bootstrap interval over seeds."""
     return _estimate(np.mean, {"": values})
 
 
-def _estimate(statistic: Callable[..., Any], by_task: Mapping[str, Sequence[float]]) -> Estimate:
-    value = float(statistic(np.concatenate([np.asarray(values) for values in by_task.values()])))
+def _estimate(statistic: Callable[..., Any], by_task: Mapping[str, Sequence[float | None]]) -> Estimate:
+    value = float(statistic(np.concatenate([np.asarray(values, np.float64) for values in by_task.values()])))
     if min(map(len, by_task.values())) < 2:
         return Estimate(value, None, None)
     return Estimate(value, *statistics.stratified_bootstrap(by_task, _rng(), statistic))
@@ -195,18 +195,15 @@ def curves(results: Results, task: str, method: str, kind: str, points: int = 10
     return Curve(grid, heights.mean(axis=0), low, high, len(pairs))
 
 
-def targets(results: Results, task: str, share: float, kind: str) -> dict[str, list[float | None]] | None:
-    """Method → budget of ``kind`` that each run spent to reach ``share`` of the reference level for the first time.
+def targets(results: Results, task: str, target: float, kind: str) -> dict[str, list[float | None]]:
+    """Method → budget of ``kind`` that each run spent until its reward increase first reached ``target``.
 
-    Read on the validation curve, in the order of ``results.of(task, method)``; ``None`` in the list for a run that did
-    not reach it or diverged, ``None`` in all when no reference level is frozen.
+    Read on the validation curve, in the order of ``results.of(task, method)``; ``None`` for a run that did not reach it
+    or diverged.
     """
-    level = reference_increase(results, task)
-    if level is None:
-        return None
     found: dict[str, list[float | None]] = {}
     for run in results.of(task):
         x, y = run.series(kind, "reward")
-        reached = None if run.diverged else statistics.budget_to_target(x, y - y[0], share * level)
+        reached = None if run.diverged else statistics.budget_to_target(x, y - y[0], target)
         found.setdefault(run.method, []).append(reached)
     return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from operator import attrgetter
 from typing import Any
 
@@ -46,17 +47,19 @@ def _values(runs: Sequence[FinishedRun], of: Callable[[FinishedRun], Any]) -> st
 
 
 def _sets(a: Results, b: Results) -> Iterator[Difference]:
-    for what, of, loud in (
-        ("tasks", lambda results: [results.title(t) for t in results.tasks], not set(a.tasks) & set(b.tasks)),
-        ("methods", lambda results: [style.label(m) for m in results.methods], False),
+    def also(names: Sequence[str], others: Sequence[str]) -> str:
+        only = ", ".join(name for name in names if name not in others)
+        return f"also {only}" if only else MISSING
+
+    for what, one, two, loud in (
+        ("tasks", [*map(a.title, a.tasks)], [*map(b.title, b.tasks)], not set(a.tasks) & set(b.tasks)),
+        ("methods", [*map(style.label, a.methods)], [*map(style.label, b.methods)], False),
     ):
-        one, two = of(a), of(b)
         if sorted(one) != sorted(two):
-            only = [[n for n in names if n not in other] for names, other in ((one, two), (two, one))]
-            yield Difference(what, "", *[f"also {', '.join(n)}" if n else MISSING for n in only], loud)
-    protocols = [_values(r.runs, lambda run: run.identity.protocol) for r in (a, b)]
-    if protocols[0] != protocols[1]:
-        yield Difference("protocol", "", *protocols, True)
+            yield Difference(what, "", also(one, two), also(two, one), loud)
+    first, second = (_values(r.runs, attrgetter("identity.protocol")) for r in (a, b))
+    if first != second:
+        yield Difference("protocol", "", first, second, True)
 
 
 def _tasks(a: Results, b: Results) -> Iterator[Difference]:
@@ -76,8 +79,8 @@ def _tasks(a: Results, b: Results) -> Iterator[Difference]:
         ):
             pairs.append((what, _values(one, of), _values(two, of), True))
         pairs += _settings(one, two)
-        seeds = [", ".join(str(s) for s in sorted({r.seed for r in runs})) for runs in (one, two)]
-        pairs.append(("seeds", *seeds, False))
+        first, second = (", ".join(str(s) for s in sorted({r.seed for r in runs})) for runs in (one, two))
+        pairs.append(("seeds", first, second, False))
         for pair in pairs:
             if pair[1] != pair[2]:
                 lines.setdefault(pair, []).append(a.title(task))
@@ -117,6 +120,10 @@ def _methods(a: Results, b: Results) -> Iterator[Difference]:
         yield Difference(f"hyperparameter {name}", where, one, two, False)
 
 
+def _package(name: str, run: FinishedRun) -> str | None:
+    return run.environment.packages.get(name)
+
+
 def _environment(a: Results, b: Results) -> Iterator[Difference]:
     readings: dict[str, Callable[[FinishedRun], Any]] = {
         "commit": lambda run: f"{str(run.environment.commit)[:10]}{' (modified)' if run.environment.dirty else ''}",
@@ -124,7 +131,7 @@ def _environment(a: Results, b: Results) -> Iterator[Difference]:
            for name in ("hardware", "platform", "python", "cuda", "device", "threads", "workers")},
     }
     for name in sorted({name for r in (a, b) for run in r.runs for name in run.environment.packages}):
-        readings[f"package {name}"] = lambda run, name=name: run.environment.packages.get(name)
+        readings[f"package {name}"] = partial(_package, name)
     for what, of in readings.items():
         one, two = _values(a.runs, of), _values(b.runs, of)
         if one != two:

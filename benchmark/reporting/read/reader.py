@@ -90,7 +90,7 @@ class Results:
     def counts(self, tasks: Sequence[str] | None = None) -> str:
         """``"8 runs used, 2 ignored (1 unfinished, 1 failed)"`` of ``tasks``, by default of the whole folder."""
         used = sum(tasks is None or r.task in tasks for r in self.runs)
-        ignored = [i for i in self.ignored if tasks is None or NAME.match(i.name)["task"] in tasks]
+        ignored = [i for i in self.ignored if tasks is None or i.cell[0] in tasks]
         text = f"{used} run{'s' if used != 1 else ''} used, {len(ignored)} ignored"
         reasons = [(sum(i.reason == reason for i in ignored), reason) for reason in REASONS]
         parts = [f"{n} {reason}" for n, reason in reasons if n]
@@ -99,8 +99,7 @@ class Results:
     def missing(self) -> list[str]:
         """``"task / method: seed 1"`` for each cell of the grid seen in this folder that no finished run fills."""
         done = {(r.task, r.method, r.seed) for r in self.runs}
-        gone_wrong = [NAME.match(i.name) for i in self.ignored if i.reason != "not selected"]
-        every = done | {(m["task"], m["method"], int(m["seed"])) for m in gone_wrong}
+        every = done | {i.cell for i in self.ignored if i.reason != "not selected"}
         tasks, methods, seeds = (sorted(set(column)) for column in zip(*every, strict=True))
         lines = []
         for task, method in itertools.product(tasks, sorted(methods, key=lambda m: m not in self.methods)):
@@ -124,9 +123,8 @@ class Results:
             for run in self.of(task):
                 if (value := run.metric("initial", "reward")) is not None:
                     starts.setdefault(run.seed, []).append(value)
-            apart = [s for s, v in sorted(starts.items()) if max(v) - min(v) > 1e-4 * max(1.0, abs(v[0]))]
-            if apart:
-                named = ", ".join(map(str, apart))
+            if named := ", ".join(str(s) for s, v in sorted(starts.items())
+                                  if max(v) - min(v) > 1e-4 * max(1.0, abs(v[0]))):
                 notes.append(f"{self.title(task)}: methods do not start at the same reward (seed {named}).")
             sets = {m: {r.seed for r in self.of(task, m)} for m in self.methods_of(task)}
             if len({frozenset(s) for s in sets.values()}) > 1:

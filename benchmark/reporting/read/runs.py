@@ -97,6 +97,13 @@ class Ignored:
     reason: str
     message: str = ""
 
+    @property
+    def cell(self) -> tuple[str, str, int]:
+        """Task, method and seed, as the directory's name has them."""
+        found = NAME.match(self.name)
+        assert found, self.name  # the reader takes no other names
+        return found["task"], found["method"], int(found["seed"])
+
 
 def number(value: Any) -> float | None:
     """``value`` as a finite float, else ``None``; what is larger than any measurement is none."""

@@ -64,11 +64,12 @@ def _typed(kind: Any, value: Any, place: str, name: str) -> Any:
     kinds = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
     if Any in kinds or (value is None and types.NoneType in kinds):
         return value
-    plain = [option if is_dataclass(option) else typing.get_origin(option) or option for option in kinds]
+    plain: list[type] = [typing.get_origin(option) or option for option in kinds]
     for option, base in zip(kinds, plain, strict=True):
-        if value is None and (base in (dict, tuple) or is_dataclass(base)):
+        record = is_dataclass(option)
+        if value is None and (base in (dict, tuple) or record):
             value = () if base is tuple else {}
-        if is_dataclass(base) and isinstance(value, dict):
+        if record and isinstance(value, dict):
             return read(base, value, place, name) if value or len(kinds) == 1 else None
         if base is dict and isinstance(value, dict):
             of = typing.get_args(option)[1]

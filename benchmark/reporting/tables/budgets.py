@@ -47,7 +47,7 @@ def _equal(results: Results, tables: Sequence[Table], suffix: str, methods: Sequ
               f"budget that all its runs reached{inside}.",
         header=(
             "method",
-            *[f"{table.title} at {decimal(c.at, 1 if c.at_unit == 's' else 0)} {c.at_unit} [r₀ score]"
+            *[f"{table.title} at {decimal(c.at or 0.0, 1 if c.at_unit == 's' else 0)} {c.at_unit} [r₀ score]"
               for table, c in columns],
             "n [runs]",
         ),
@@ -79,7 +79,7 @@ def target(results: Results) -> Sheet | None:
             continue
         levels.append(f"{results.title(task)} {level:.4g}")
         kinds = ("seconds", "forward_tokens")
-        found = {(share, kind): aggregate.targets(results, task, share, kind)
+        found = {(share, kind): aggregate.targets(results, task, share * level, kind)
                  for share in aggregate.TARGETS for kind in kinds}
         for method in results.methods_of(task):
             lost = any(run.diverged for run in results.of(task, method))

@@ -141,16 +141,20 @@ def _bootstrap(a: np.ndarray, b: np.ndarray, paired: bool) -> tuple[float, float
 def _ratio(a: Sequence[FinishedRun], b: Sequence[FinishedRun],
            of: Callable[[Summary], float | None]) -> float | None:
     """Mean of B / mean of A of a cost in the summaries."""
-    sides = [[of(r.summary) for r in runs] for runs in (a, b)]
-    if any(v is None for side in sides for v in side) or not sum(sides[0]):
+    sides = [[v for r in runs if (v := of(r.summary)) is not None] for runs in (a, b)]
+    if [*map(len, sides)] != [len(a), len(b)] or not sum(sides[0]):
         return None
     return float(np.mean(sides[1]) / np.mean(sides[0]))
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    return statistics.mean(values) if values and None not in values else None
 
 
 def _cell(task: str, method: str, a: Sequence[FinishedRun], b: Sequence[FinishedRun]) -> Cell:
     seeds = tuple(r.seed for r in a), tuple(r.seed for r in b)
     increases = [[r.increase for r in runs] for runs in (a, b)]
-    means = tuple(float(np.mean(v)) if v and None not in v else None for v in increases)
+    means = _mean(increases[0]), _mean(increases[1])
     lost = any(r.diverged for r in a), any(r.diverged for r in b)
     if not a or not b:
         verdict = f"only in {'A' if a else 'B'}" + ("; diverged" if any(lost) else "")
@@ -160,8 +164,8 @@ def _cell(task: str, method: str, a: Sequence[FinishedRun], b: Sequence[Finished
         return Cell(task, method, seeds, f"diverged in {where}", means, lost=lost)
     if None in means:
         return Cell(task, method, seeds, "no test reward", means)
-    ratios = tuple(_ratio(a, b, of) for of in (attrgetter("spent.seconds"), attrgetter("spent.forward_tokens"),
-                                               lambda summary: summary.peak_memory_mib.get("optimisation")))
+    ratios = (_ratio(a, b, attrgetter("spent.seconds")), _ratio(a, b, attrgetter("spent.forward_tokens")),
+              _ratio(a, b, lambda summary: summary.peak_memory_mib.get("optimisation")))
     x, y = (np.array(v, dtype=np.float64) for v in increases)
     reason = _unpaired(a, b)
     n = min(len(a), len(b))

@@ -82,9 +82,10 @@ def predicted(run: FinishedRun) -> Passes | None:
 def account(run: FinishedRun) -> Cost | None:
     """What ``run`` booked; ``None`` where its summary lacks a ledger."""
     spent, ledgers = run.summary.spent, (run.summary.ledger_tokens, run.summary.ledgers)
-    values = [number(value) for value in (spent.updates, run.section("loop").get("sequences_per_update"),
-                                          *(ledger.get(name) for ledger in ledgers for name in METHOD_LEDGERS))]
-    if None in values or 0 in values[:3]:
+    found = [number(value) for value in (spent.updates, run.section("loop").get("sequences_per_update"),
+                                         *(ledger.get(name) for ledger in ledgers for name in METHOD_LEDGERS))]
+    values = [value for value in found if value is not None]
+    if len(values) < len(found) or 0 in values[:3]:
         return None
     # Offline pairs are not completions; π₀ passes over each pair once, in shuffled passes over all of them.
     pairs = run.environment.data.pairs
@@ -158,8 +159,9 @@ def cost(results: Results, tables: Sequence[Table]) -> Sheet:
 
 
 def _rows(results: Results, table: Table, also: Sequence[tuple[str, str, int]]) -> list[tuple[str, ...]]:
-    accounts = {m: [account(run) for run in results.of(table.task, m)] for m in results.methods_of(table.task)}
-    whole = {m: costs for m, costs in accounts.items() if None not in costs}
+    accounts = {m: [cost for run in results.of(table.task, m) if (cost := account(run))]
+                for m in results.methods_of(table.task)}
+    whole = {m: costs for m, costs in accounts.items() if len(costs) == len(results.of(table.task, m))}
     rates = {m: mean(c.seconds / c.tokens for c in costs) for m, costs in whole.items()}
     compared = [rates[m] for m in style.groups(results.methods)[""] if m in rates]
     rate = median(compared or rates.values()) if rates else None
@@ -168,8 +170,8 @@ def _rows(results: Results, table: Table, also: Sequence[tuple[str, str, int]]) 
         runs, costs = results.of(table.task, row.method), whole.get(row.method)
         known = predicted(runs[0])
         cells = ["–"] * 6
-        if costs and known:
-            booked = mean(passes(run) for run in runs)
+        if costs and known and rate is not None:
+            booked = mean(found for run in runs if (found := passes(run)) is not None)
             measured = mean(c.seconds / c.updates for c in costs)
             expected = rate * mean(c.tokens / c.updates for c in costs)
             gap = measured / expected - 1

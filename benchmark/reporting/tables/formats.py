@@ -127,7 +127,7 @@ def to_markdown(shown: Table | Sheet, heading: str = "##") -> str:
         lines += [escape.markdown(sheet.intro) + (":" if whole else ""), "",
                   *grid([*map(escape.markdown, sheet.header)], rows, left), ""]
     lines += [("" if whole else "- ") + escape.markdown(note) for note in shown.notes]
-    if whole and shown.footnotes:
+    if isinstance(shown, Table) and shown.footnotes:
         lines += ["", *(f"- <sup>{mark}</sup> {escape.markdown(text)}" for mark, text in shown.footnotes.items())]
     return "\n".join(lines).rstrip("\n") + "\n"
 
@@ -169,7 +169,8 @@ def _sentence(words: str) -> str:
 
 def _latex_head(header: Sequence[str], widths: Sequence[int]) -> list[str]:
     """Lines of a header: titles broken to about the width of what stands below them, then units."""
-    titles, units = zip(*(re.fullmatch(r"(.*?)(?: (\[.*\]))?", title).groups("") for title in header), strict=True)
+    titles = [title.rpartition(" [")[0] if title.endswith("]") else title for title in header]
+    units = [title.removeprefix(short).strip() for title, short in zip(header, titles, strict=True)]
     broken = [textwrap.wrap(title, max(14, min(width, _LONG)), break_long_words=False) or [""]
               for title, width in zip(titles, widths, strict=True)]
     depth = max(map(len, broken))

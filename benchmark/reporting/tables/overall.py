@@ -26,8 +26,7 @@ BETTER = (
 
 def _cells(tables: Sequence[Table], method: str, key: str) -> list[Cell | None]:
     """Cell ``key`` of ``method`` in each table, ``None`` where the method has no run."""
-    rows = [next((row for row in table.rows if row.method == method), None) for table in tables]
-    return [row and row.cells[key] for row in rows]
+    return [next((row.cells[key] for row in table.rows if row.method == method), None) for table in tables]
 
 
 def mean_text(cell: Cell | None, digits: int = 3) -> str:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from benchmark.core import statistics
-from benchmark.core.records import Summary
+from benchmark.core.records import HealthFigures, Summary
 from benchmark.reporting.plots import style
 from benchmark.reporting.read.reader import Results
 from benchmark.reporting.read.runs import FinishedRun, number
@@ -151,6 +152,10 @@ def _change(name: str) -> Value:
     return lambda run: run.change(name)
 
 
+def _cost(of: Callable[[Summary], float | None]) -> Value:
+    return lambda run: number(of(run.summary))
+
+
 def _area(run: FinishedRun) -> float | None:
     x, y = run.series("forward_tokens", "reward")
     return statistics.area_under_curve(x, y - y[0]) if x.size > 1 and x[-1] > x[0] else None
@@ -199,7 +204,7 @@ def _columns(results: Results, task: str) -> tuple[Column, ...]:
         "area", _area, signed=True, seeds=True))
 
     columns += [
-        Column(key, title, unit, "cost", lambda run, of=of: number(of(run.summary)), outcome=False, digits=digits)
+        Column(key, title, unit, "cost", _cost(of), outcome=False, digits=digits)
         for key, title, unit, digits, of in COSTS if any(of(run.summary) is not None for run in runs)]
     return (*columns, *_health_columns(runs))
 
@@ -231,22 +236,22 @@ def _health_columns(runs: Sequence[FinishedRun]) -> list[Column]:
     if not any(run.summary.health for run in runs):
         return []
 
-    def of(name: str) -> Value:
-        return lambda run: run.summary.health and getattr(run.summary.health, name)
+    def column(key: str, title: str, unit: str, of: Callable[[HealthFigures], float | None], **form: Any) -> Column:
+        return Column(key, title, unit, "health", lambda run: of(run.summary.health) if run.summary.health else None,
+                      outcome=False, **form)
 
     def below(run: FinishedRun) -> str:
         return "below noise" if any(w.startswith("below noise") for w in run.summary.warnings) else ""
 
-    shape = {"group": "health", "outcome": False}
     return [
-        Column("signal_to_noise", "|L₊ − L₋| / noise floor", "ratio", value=of("median_signal_to_noise"), digits=1,
-               seeds=True, word=below, **shape),
-        Column("below_noise", "updates below noise", "share", value=of("below_noise"), digits=2, **shape),
-        Column("relative_perturbation", "‖εz‖/‖θ‖", "ratio", value=of("median_relative_perturbation"),
-               scientific=True, **shape),
-        Column("changed_share", "entries that εz changes", "share", value=of("median_changed_share"), **shape),
-        Column("step_cosine", "|cosine of step and z|", "0–1", value=of("median_step_cosine"), **shape),
-        Column("step_norm", "norm of a step", "‖Δθ‖", value=of("median_step_norm"), scientific=True, **shape),
+        column("signal_to_noise", "|L₊ − L₋| / noise floor", "ratio", lambda of: of.median_signal_to_noise, digits=1,
+               seeds=True, word=below),
+        column("below_noise", "updates below noise", "share", lambda of: of.below_noise, digits=2),
+        column("relative_perturbation", "‖εz‖/‖θ‖", "ratio", lambda of: of.median_relative_perturbation,
+               scientific=True),
+        column("changed_share", "entries that εz changes", "share", lambda of: of.median_changed_share),
+        column("step_cosine", "|cosine of step and z|", "0–1", lambda of: of.median_step_cosine),
+        column("step_norm", "norm of a step", "‖Δθ‖", lambda of: of.median_step_norm, scientific=True),
     ]
 
 

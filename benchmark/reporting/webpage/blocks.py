@@ -69,11 +69,11 @@ def sort_key(text: str) -> str:
 
 def of(shown: Table | Sheet, marks: Mapping[str, str]) -> Block:
     """``shown`` as a block; ``marks`` gives a method's label in a column "method" its CSS class."""
-    whole = isinstance(shown, Table)
-    parts = tuple(_part(sheet, marks, sheet.intro if whole else "") for sheet in formats.blocks(shown))
-    return Block(f"task-{shown.task}" if whole else shown.key, shown.title,
-                 f"Profile {shown.profile}." if whole else shown.intro, shown.reduced, parts, shown.notes,
-                 tuple(shown.footnotes.items()) if whole else ())
+    if isinstance(shown, Sheet):
+        return Block(shown.key, shown.title, shown.intro, shown.reduced, (_part(shown, marks, ""),), shown.notes)
+    parts = tuple(_part(sheet, marks, sheet.intro) for sheet in formats.blocks(shown))
+    return Block(f"task-{shown.task}", shown.title, f"Profile {shown.profile}.", shown.reduced, parts, shown.notes,
+                 tuple(shown.footnotes.items()))
 
 
 def _part(sheet: Sheet, marks: Mapping[str, str], caption: str) -> Part:

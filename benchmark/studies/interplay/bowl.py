@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 
-from baselines.contract import Progress
+from baselines.contract import Problem, Progress
 from baselines.registry import get_method
 from benchmark.core.seeding import generator
 from benchmark.lm.adapted import Tensors
@@ -107,7 +107,8 @@ def descend(name: str, dimensions: int, seed: int, **values: Any) -> Path:
     """Let a method's estimator go down the bowl for ``ITERATIONS`` × ``UPDATES`` updates."""
     value, start = bowl(dimensions)
     parameters = {"x": torch.nn.Parameter(start.clone())}
-    method, problem = get_method(name), BowlProblem(value, parameters)
+    method = get_method(name)
+    problem = cast(Problem, BowlProblem(value, parameters))  # these estimators ask for no more than it has
     values = method.resolved({name: values})
     ends, points, losses = [start.clone()], [start.clone()], [value(start).item()]
     for iteration in range(ITERATIONS):

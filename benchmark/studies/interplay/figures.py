@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -228,7 +228,7 @@ def _beside_chance(axes: Axes, rows: pd.DataFrame, look: style.Look, place: int)
     axes.plot(x, rows.value, linestyle="none", color=look.colour, marker=look.marker, markersize=7, **MARKS)
 
 
-def bowls(runs: dict[int, Iterable[Path]]) -> Figure:
+def bowls(runs: Mapping[int, Sequence[Path]]) -> Figure:
     """Paths on the two-dimensional bowl, and the loss over updates there and in many dimensions."""
     figure = new(12.8, 5.9)
     grid = figure.subplots(1, 1 + len(runs), width_ratios=[1.5, *[1] * len(runs)])

@@ -40,7 +40,12 @@ WHY = {  # what a component costs beside tokens
 def spread(values: Iterable[float]) -> Spread | None:
     """Median, lowest and highest; None of nothing."""
     values = list(values)
-    return [median(values), min(values), max(values)] if values else None
+    return known_spread(values) if values else None
+
+
+def known_spread(values: Sequence[float]) -> Spread:
+    """Median, lowest and highest of at least one value."""
+    return [median(values), min(values), max(values)]
 
 
 def label(entry: dict[str, Any]) -> str:
@@ -196,7 +201,8 @@ def costs(figures: Figures) -> list[dict[str, Any]]:
         tokens = chosen["batch_tokens"]
         predicted = {name: chosen["tokens"][name] / tokens for name in ("rollout", "update")}
         unit = seconds(forward)
-        measured = {name: spread(divided(seconds(entry, name), unit)) for name in ("rollout", "update", "seconds")}
+        measured = {name: known_spread(divided(seconds(entry, name), unit))
+                    for name in ("rollout", "update", "seconds")}
         total, one = sum(predicted.values()), unit[min(entry["repeats"].index(chosen), len(unit) - 1)]
         far = abs(measured["seconds"][0] / total - 1) > NOTABLE
         trained = "backward" in chosen["parts"]

@@ -79,7 +79,7 @@ def _bars(bench: dict[str, Any]) -> Figure:
 
 
 def _bar(axes: Axes, place: int, part: str, entry: dict[str, Any], shown: dict[str, Any], longest: float) -> None:
-    middle, low, high = analysis.spread(analysis.seconds(entry))
+    middle, low, high = analysis.known_spread(analysis.seconds(entry))
     if part == "methods":
         parts, left = analysis.split(entry), 0.0
         for name, (_, colour) in LOOKS.items():

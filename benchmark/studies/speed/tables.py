@@ -162,16 +162,16 @@ def to_markdown(bench: dict[str, Any]) -> str:
         lines += ["## Peers", "", *table(["TRL's trainer", "seconds per step", "samples per second"], rows)]
     if rows := bare_rows(bench, "floors"):
         lines += ["## Floors", "", *table(["bare call on the rows of one update", "seconds", "peak [MiB]"], rows)]
-    if rows := cost_rows(bench):
+    if costs := cost_rows(bench):
         header = ["method", "rollout, booked", "rollout, measured", "update, booked", "update, measured", "all, booked",
                   "all, measured", "difference", "explanation"]
         lines += ["## Booked and measured cost", "", "Booked: forward tokens on the meter over tokens of the batch. "
-                  "Measured: seconds over those of one bare forward.", "", *table(header, rows)]
+                  "Measured: seconds over those of one bare forward.", "", *table(header, costs)]
         met = dict.fromkeys(name for line in bench["costs"] for name, *_ in line["why"])
         lines += [*(f"- {PARTS[name]}: {analysis.WHY[name]}." for name in met), ""]
-    if rows := sweep_tables(bench):
+    if sweeps := sweep_tables(bench):
         lines += ["## Sweeps", "", "Seconds per update; slope: exponent of the power law through the medians.", "",
-                  *rows]
+                  *sweeps]
     failed = [[escape.markdown(key), escape.markdown(entry["failed"])] for key, entry in bench["figures"].items()
               if entry["failed"]]
     if failed:
