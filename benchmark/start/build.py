@@ -201,7 +201,7 @@ class Building:
         if self.data.gold is None:
             return None
         counts = {"validation": self.config.evaluation.validation_prompts, "test": self.config.evaluation.test_prompts}
-        prompts = {split: self.rows.prompts[split][:count] for split, count in counts.items()}
+        prompts = {split: self.rows.prompts[split][: count or None] for split, count in counts.items()}
         return scale(self.data.gold, [said for _, said in self.rows.demonstrations], prompts)
 
     def evaluate_start(self) -> None:

@@ -6,6 +6,7 @@ Its text is generated from a seed that no task's rows come from, and holds no pr
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
@@ -47,12 +48,13 @@ class Recipe:
     positions: int = 256  # tokens of the longest text, special ones included
 
 
-def held_out_prompts(task: str) -> set[str]:
+@functools.cache
+def held_out_prompts(task: str) -> frozenset[str]:
     """What tells apart the prompts of the task's held-out rows: those that a profile reads, and many more."""
     adapter = get_task(task)
     count = HELD_OUT * (adapter.default_rows.held_out or 0)
     rows = [row for row in adapter.bundled_rows(1, count, ROWS_SEED) if row.split == "held_out"]
-    return {prompt_key(adapter.parse(row, Counter()).prompt) for row in rows}
+    return frozenset(prompt_key(adapter.parse(row, Counter()).prompt) for row in rows)
 
 
 def texts_of(task: str, recipe: Recipe) -> list[Text]:
