@@ -77,10 +77,12 @@ class Objective:
             pairs per sequence.
         reading_passes: those of one reading of the loss. parameters: trained beside the policy's (PPO's critic).
         warm: whether the present phase is the method's warm start; the loop says so.
+        pairs_read: of the task's own pairs, repetitions included.
     """
 
     sampled = warm = False
     rollout_passes, reading_passes = 3, 1
+    pairs_read = 0
 
     def __init__(self, context: Context, settings: Any):
         self.context, self.settings = context, settings

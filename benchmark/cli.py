@@ -6,12 +6,25 @@ import argparse
 import os
 import sys
 
-from benchmark.commands import bench, clean, compare, diagnose, listing, report, run, status, tune, verify, visualise
+from benchmark.commands import (
+    bench,
+    clean,
+    compare,
+    diagnose,
+    listing,
+    pretrain,
+    report,
+    run,
+    status,
+    tune,
+    verify,
+    visualise,
+)
 from benchmark.commands.options import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
 from benchmark.core.errors import BenchmarkError
 from benchmark.core.terminal import guarded
 
-COMMANDS = (run, listing, status, clean, report, verify, compare, visualise, diagnose, bench, tune)
+COMMANDS = (run, listing, status, clean, report, verify, compare, visualise, diagnose, bench, tune, pretrain)
 
 
 def main(arguments: list[str] | None = None) -> int:

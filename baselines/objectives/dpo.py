@@ -45,6 +45,10 @@ class DPO(Objective):
         self._reference: dict[int, tuple[float, float]] = {}
         self._order = ShuffledPasses(len(context.pairs), "pairs", context.seed)
 
+    @property
+    def pairs_read(self) -> int:
+        return self._order.cursor
+
     def collect(self) -> Batch:
         return self.batch_of(self._order.take(max(1, self.context.sequences // 2)))
 

@@ -13,6 +13,8 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")  # of a task, a method or 
 _WAY = re.compile(r"(?:…|\.\.|(?<=file:)//|(?<![\w./:…])|(?<=:)(?!//))(?:/[^\s/'\"]+)*/(?=[^\s/])"
                   r"|\b[A-Za-z]:\\(?:[^\s\\'\"]+\\)*(?=[^\s\\])")
 _QUOTED = re.compile(r"(?<=['\"])(?:…|[A-Za-z]:(?=\\))?[/\\][^'\"\n]*[/\\](?=[^'\"\n]*['\"])")
+BUNDLED = "bundled"  # the path of the base model that comes with the suite
+BASE_MODEL = Path(__file__).parents[1] / "base_model"  # where it lies
 
 
 def check_plain(name: object, what: str) -> str:
@@ -48,7 +50,15 @@ def own_folder(parent: Path, name: str) -> Path:
 def folder_name(path: str) -> str:
     """The name of a model as results show it: of a folder on this machine its last part, a hub name as it is."""
     place = Path(path)
-    return place.resolve().name if path and (place.is_absolute() or place.is_dir()) else path
+    if path in ("", BUNDLED):
+        return path
+    return place.resolve().name if place.is_absolute() or place.is_dir() else path
+
+
+def model_place(path: str) -> str:
+    """Where the model of that ``path`` is: a folder, or a hub name as it is. Every ``path`` goes through here before
+    anything is read, so that a folder called ``bundled`` beside the user is not taken for the base model."""
+    return str(BASE_MODEL) if path == BUNDLED else path
 
 
 def without_places(text: str) -> str:

@@ -53,6 +53,11 @@ FIGURES = {
     "lr": ("", "learning rate"),
     "noise_floor": ("loss", "how large the difference becomes by noise alone in 95 % of cases; zeroth-order"),
 }
+GOLD_SCALE = {
+    "constant": ("0–1", "of the constant text that does best on validation prompts, among demonstrations"),
+    "copy": ("0–1", "of the prompt, copied"),
+    "demonstrations": ("0–1", "of the task's own answers"),
+}
 PEAKS = {
     "loaded": ("MiB", "memory before the first update (not a peak)"),
     "warm_start": ("MiB", "peak of the first-order warm start; methods that have one"),
@@ -176,6 +181,12 @@ class SharedStart(Record):
     held_out_pairs: int = entry("number of these pairs")
     judge: JudgeUsed = entry("who judges")
     seconds: float | None = entry("time of the preparation", "s")
+    reward_tokens: float | None = entry("forward tokens of the training of r₀, booked as a run's are", "tokens",
+                                        default=None)
+    reward_labels: int | None = entry("labels that r₀ learned from: pairs, and scores where the task has them, each "
+                                      "counted once", default=None)
+    gold_scale: dict[str, float] | None = entry("mean gold, on the test prompts, of answers that need no model; null "
+                                                "where the rows have none", keys=GOLD_SCALE, default=None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -267,6 +278,10 @@ class Summary(Record):
     health: HealthFigures | None = entry("of zeroth-order updates, medians of absolute values; null if it made none")
     trained_parameters: int | None = entry("number d of trained parameters of the policy")
     warnings: tuple[str, ...] = entry("what a reader of the result must know")
+    pairs_read: int | None = entry("the task's own pairs that the method read, repetitions included; divided by "
+                                   "data.pairs of environment.json, passes over them", default=None)
+    refinement_labels: int | None = entry("pairs that the judge labelled for refinements of the reward model",
+                                          default=None)
     resumed: Resumed = entry("interruptions")
     adapters: dict[str, str] | None = entry("file below adapters/ → its sha256, kept or not", default=None)
     files: dict[str, str] | None = entry("other file → its sha256", default=None)

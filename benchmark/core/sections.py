@@ -11,6 +11,7 @@ from typing import Any
 
 from benchmark.core.errors import ConfigError
 from benchmark.core.fields import option
+from benchmark.core.paths import BUNDLED
 
 BUDGET_KINDS = ("forward_tokens", "seconds", "completions", "updates")
 
@@ -30,17 +31,24 @@ class Data:
 
 @dataclass(frozen=True)
 class Model:
-    path: str = option("", "hub name or folder of a causal language model; empty = tiny Llama from the fields below")
+    path: str = option("", "hub name or folder of a causal language model; bundled = the small one that comes with the "
+                           "suite; empty = tiny Llama from the fields below")
     revision: str = option("", "hub revision to pin; empty = newest, recorded after loading")
     dtype: str = option("float32", "dtype of the base weights (adapters are always float32)",
                         ("float32", "bfloat16", "float16"))
     trust_remote_code: bool = option(False, "let the hub repository run its own code")
     vocabulary: int = option(1024, "entries of the byte-level BPE trained on the task's training rows", minimum=300)
-    hidden_size: int = option(192, "width of the tiny Llama", minimum=8)
+    hidden_size: int = option(192, "width of the tiny Llama, and of its judging reward model before judge.scale",
+                              minimum=8)
     intermediate_size: int = option(512, "width of its feed-forward layers", minimum=8)
     layers: int = option(2, "its number of layers", minimum=1)
     heads: int = option(6, "its attention heads", minimum=1)
     kv_heads: int = option(2, "its key-value heads", minimum=1)
+
+    @property
+    def tiny(self) -> bool:
+        """Whether a judging reward model can be a wider Llama of its own, and need not start from π₀."""
+        return self.path in ("", BUNDLED)
 
 
 @dataclass(frozen=True)

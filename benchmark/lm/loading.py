@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from benchmark.core.errors import ConfigError, ModelError
+from benchmark.core.paths import model_place
 from benchmark.core.sections import Execution, Model
 from benchmark.core.seeding import global_seed
 
@@ -139,19 +140,20 @@ def load_scalar_model(path: str | Path, model: Model, dtype: torch.dtype, seed: 
 
 def revision_of(model: Model) -> str | None:
     """The hub commit of a loaded model, None for a folder or a model built here."""
-    if not model.path or Path(model.path).is_dir():
+    if not model.path or Path(model_place(model.path)).is_dir():
         return None
     return getattr(load_model_config(model), "_commit_hash", None)
 
 
 def _from_pretrained(cls: Any, path: str | Path, model: Model, **options: Any) -> Any:
-    folder = Path(path)
+    place = model_place(str(path))
+    folder = Path(place)
     revision = model.revision or None if str(path) == model.path and not folder.is_dir() else None
     if folder.is_absolute() and not folder.is_dir():
         raise ModelError(f"model {path}: no such folder. Pass --model with an existing folder or a hub name.")
     try:
         with quiet_transformers():
-            return cls.from_pretrained(str(path), revision=revision, trust_remote_code=model.trust_remote_code,
+            return cls.from_pretrained(place, revision=revision, trust_remote_code=model.trust_remote_code,
                                        **options)
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())[:300]

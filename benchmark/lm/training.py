@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from itertools import chain
 
 import torch
 from torch.nn.functional import logsigmoid
@@ -119,21 +121,44 @@ def bradley_terry(margin: torch.Tensor, preference: torch.Tensor | float = 1.0) 
 def train_reward(model: RewardModel, pairs: Sequence[Pair], scored: Sequence[Scored], settings: RewardTraining,
                  micro_batch: int, seed: object, saving: Periodic | None = None) -> float:
     """Train r on preferred-first pairs (Bradley–Terry) and, where there are any, on scores (squared error)."""
-    batch, steps = settings.batch, step_count(settings, len(pairs))
-    plan = batches(len(pairs), batch, steps, "reward", seed)
-    use_scores = bool(scored) and settings.score_weight > 0
-    score_plan = batches(len(scored), batch, steps, "score", seed) if use_scores else []
+    batch = settings.batch
+    plan, score_plan = reward_plans(pairs, scored, settings, seed)
 
     def losses(step: int) -> Iterator[torch.Tensor]:
         for part in chunks(batch, micro_batch // 2):
             yield bradley_terry(margins(model, [pairs[i] for i in plan[step][part]])).sum() / batch
-        for part in chunks(batch, micro_batch) if use_scores else ():
+        for part in chunks(batch, micro_batch) if score_plan else ():
             rows = [scored[i] for i in score_plan[step][part]]
             predicted = model.score(model.encoder.rows([(p, c) for p, c, _ in rows], model.device))
             target = torch.tensor([s for *_, s in rows], device=predicted.device)
             yield settings.score_weight * (predicted - target).square().sum() / batch
 
-    return fit(_trainable(model), Schedule(steps, settings.lr), losses, "reward model", seed, saving)
+    return fit(_trainable(model), Schedule(len(plan), settings.lr), losses, "reward model", seed, saving)
+
+
+def reward_plans(pairs: Sequence[Pair], scored: Sequence[Scored], settings: RewardTraining, seed: object
+                 ) -> tuple[list[list[int]], list[list[int]]]:
+    """The rows of each step of :func:`train_reward`: of ``pairs``, and of ``scored`` (none if they are not used)."""
+    steps = step_count(settings, len(pairs))
+    use_scores = bool(scored) and settings.score_weight > 0
+    return (batches(len(pairs), settings.batch, steps, "reward", seed),
+            batches(len(scored), settings.batch, steps, "score", seed) if use_scores else [])
+
+
+def reward_cost(model: RewardModel, pairs: Sequence[Pair], scored: Sequence[Scored], settings: RewardTraining,
+                seed: object) -> tuple[float, int]:
+    """What :func:`train_reward` takes, whether it is interrupted or not.
+
+    Returns:
+        Forward tokens, booked as a run's are (:mod:`benchmark.core.meter`), and labels: pairs and scores that it sees,
+        each counted once.
+    """
+    plan, score_plan = reward_plans(pairs, scored, settings, seed)
+    encoder, seen, marked = model.encoder, Counter(chain(*plan)), Counter(chain(*score_plan))
+    said = [(pairs[row][0], text, times) for row, times in seen.items() for text in pairs[row][1:]]
+    said += [(scored[row][0], scored[row][1], times) for row, times in marked.items()]
+    tokens = sum(times * (len(encoder.prompt(prompt)) + len(encoder.completion(text))) for prompt, text, times in said)
+    return tokens * (2 + model.trained), len(seen) + len(marked)
 
 
 def refine_reward(model: RewardModel, pairs: Sequence[Pair], preferences: Sequence[float], loop: Loop,

@@ -11,6 +11,7 @@ from typing import Any
 from baselines.registry import get_method
 from benchmark.core.errors import BenchmarkError, ConfigError
 from benchmark.core.naming import check_name
+from benchmark.core.paths import model_place
 from benchmark.core.provenance import folder_digest
 from benchmark.core.records import Identity
 from benchmark.core.sections import SECTIONS, WITHOUT_EFFECT, Budget, with_later, without_later
@@ -96,7 +97,8 @@ def load_run(folder: Path, trust_remote_code: bool = False) -> Run:
 def model_digests(config: Config) -> dict[str, str]:
     """What tells apart models that lie in folders: empty for hub models (their revision does) and tiny ones."""
     paths = {"model_digest": config.model.path, "judge_digest": config.judge.path if config.judge.kind == "llm" else ""}
-    return {name: folder_digest(Path(path)) for name, path in paths.items() if path and Path(path).is_dir()}
+    places = {name: Path(model_place(path)) for name, path in paths.items() if path}
+    return {name: folder_digest(place) for name, place in places.items() if place.is_dir()}
 
 
 def make_runs(config: Config, sources: dict[str, TaskSource], methods: list[str], seeds: list[int]) -> list[Run]:

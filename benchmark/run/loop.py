@@ -251,6 +251,8 @@ class RunInProgress:
             wall_seconds=meter.close(), ledgers=dict(meter.seconds), ledger_tokens=dict(meter.tokens),
             peak_memory_mib=self.peaks, health=HealthFigures.of(health) if health else None,
             trained_parameters=sum(p.numel() for p in self.who.policy.parameters.values()), warnings=tuple(warnings),
+            pairs_read=self.who.objective.pairs_read,
+            refinement_labels=self.iteration * self.run.config.loop.refine_pairs,
             resumed=Resumed(count=len(self.resumed), after_updates=tuple(self.resumed)))
 
 

@@ -36,11 +36,12 @@ from benchmark.lm.loading import (
 from benchmark.lm.policy import Policy
 from benchmark.lm.reward import RewardModel
 from benchmark.lm.trained import add_adapter, add_lora
-from benchmark.lm.training import accuracy, train_reward, train_sft
+from benchmark.lm.training import accuracy, reward_cost, train_reward, train_sft
 from benchmark.plan.resolve import Config
 from benchmark.run.evaluation import Evaluator, save_baseline
 from benchmark.run.prepared import Prepared, PreparedData, judge_model, parameter_count, read_encoder
 from benchmark.start.encoded_rows import Rows
+from benchmark.start.gold import scale
 from benchmark.start.stages import Figures, Stages
 from tasks import get_task
 from tasks.examples import TaskData
@@ -113,7 +114,7 @@ class Building:
         reward = run("reward model", ["reward"], self.train_reward_model)
         judge: Figures = {"kind": kind}
         if kind == "reward_model":
-            if not self.config.model.path:
+            if self.config.model.tiny:
                 run("judge language", ["stages/judge"], self.train_judge_language)
             judge |= run("judge", ["judge"], self.train_judge)
         prompts, pairs = self.rows.prompts, self.rows.train_pairs
@@ -127,7 +128,7 @@ class Building:
             "long_prompts": self.rows.long, **sft, "judge": judge,
             "special_tokens": {"bos": self.encoder.tokenizer.bos_token_id, "eos": self.encoder.eos,
                                "pad": self.encoder.pad},
-            **reward, "seconds": self.stages.spent,
+            **reward, "gold_scale": self.gold_scale(), "seconds": self.stages.spent,
         })
         self.report({"stage": "evaluation of the start", "share": 0.0})
         self.evaluate_start()
@@ -166,8 +167,9 @@ class Building:
         model.train()
         loss = train_reward(reward, rows.train_pairs, rows.scored, settings, self.micro_batch, self.seed, saving)
         model.eval()
+        tokens, labels = reward_cost(reward, rows.train_pairs, rows.scored, settings, self.seed)
         info = {"reward_loss": loss, "reward_accuracy": accuracy(reward, rows.held_out_pairs),
-                "held_out_pairs": len(rows.held_out_pairs)}
+                "held_out_pairs": len(rows.held_out_pairs), "reward_tokens": tokens, "reward_labels": labels}
         (model.merge_and_unload() if lora else model).save_pretrained(self.folder / "reward")
         return info
 
@@ -183,16 +185,24 @@ class Building:
     def train_judge(self, saving: Periodic) -> Figures:
         """The judging reward model, on all preference data, held-out pairs included.
 
-        At tiny size it is a wider Llama of its own, trained on language first; with ``model.path`` it starts from π₀.
+        At tiny size it is a wider Llama of its own, trained on language first; any other model's starts from π₀.
         """
         config, rows, seed = self.config, self.rows, ("judge", self.seed)
         settings = replace(config.reward_model, steps=config.judge.steps, epochs=0.0)
-        start = self.folder / "policy" if config.model.path else self.folder / "stages" / "judge"
+        start = self.folder / "stages" / "judge" if config.model.tiny else self.folder / "policy"
         model = load_scalar_model(start, config.model, torch.float32, seed)
         judge, pairs = self.wrapped(RewardModel, model), rows.train_pairs + rows.held_out_pairs
         loss = train_reward(judge, pairs, rows.scored, settings, self.micro_batch, seed, saving)
         model.save_pretrained(self.folder / "judge")
         return {"loss": loss, "accuracy_seen": accuracy(judge, rows.held_out_pairs)}
+
+    def gold_scale(self) -> dict[str, float] | None:
+        """See :func:`benchmark.start.gold.scale`; None where the task has no gold score."""
+        if self.data.gold is None:
+            return None
+        counts = {"validation": self.config.evaluation.validation_prompts, "test": self.config.evaluation.test_prompts}
+        prompts = {split: self.rows.prompts[split][: count or None] for split, count in counts.items()}
+        return scale(self.data.gold, [said for _, said in self.rows.demonstrations], prompts)
 
     def evaluate_start(self) -> None:
         """Evaluate π₀ on both splits and keep the result, from which every run's curve starts."""

@@ -67,6 +67,18 @@ def test_an_option_stands_above_a_profiles_override_of_a_task(tmp_path):
     assert (budget.kind, budget.limit) == ("updates", 3)
 
 
+@pytest.mark.parametrize(("arguments", "path"), [
+    ([], "bundled"), (["--data", "folder"], ""), (["--data", "hub"], ""), (["--set", "data.source=hub"], ""),
+    (["--data", "folder", "--model", "bundled"], "bundled"), (["--data", "folder", "--model", "a/b"], "a/b"),
+    (["--model", ""], ""),
+])
+def test_the_base_model_of_the_bundled_worlds_is_not_for_other_rows(tmp_path, arguments, path):
+    profile = tmp_path / "mine.toml"
+    profile.write_text("[model]\npath = 'bundled'\n")
+    options = parser().parse_args(["run", "--all", "--profile", str(profile), *arguments])
+    assert configure(options, []).model.path == path
+
+
 def test_names_and_seeds():
     assert names(["b,a", "a"], ["a", "b", "c"], "thing") == ["a", "b"]
     assert names(None, ["a", "b"], "thing") == ["a", "b"]

@@ -18,6 +18,7 @@ from benchmark.lm.training import (
     bradley_terry,
     fit,
     refine_reward,
+    reward_cost,
     step_count,
     train_reward,
     train_sft,
@@ -44,6 +45,18 @@ def test_a_reward_model_learns_pairs_and_scores(reward):
     assert accuracy(reward, pairs) == 1.0
     assert accuracy(reward, [(p, b, a) for p, a, b in pairs]) == 0.0
     assert accuracy(reward, [(p, a, a) for p, a, _ in pairs]) == 0.5
+
+
+@pytest.mark.parametrize("weight", [0.0, 1.0])
+def test_what_a_reward_model_takes_is_what_is_booked(prepared, weight):
+    """A row that comes again costs tokens again, and is one label."""
+    pairs = [("English: the dog", "der Hund", "dog"), ("English: the cat sees me", "cat", "die Katze sieht mich")]
+    scored = [("English: the dog", "der Hund", 1.0), ("English: a cat", "cat", -1.0), ("English: me", "mich", 1.0)]
+    settings, meter = RewardTraining(steps=3, batch=2, score_weight=weight), Meter()
+    reward = prepared.reward(meter, 0)
+    tokens, labels = reward_cost(reward, pairs, scored, settings, "x")
+    train_reward(reward, pairs, scored, settings, 4, "x")
+    assert tokens == pytest.approx(sum(meter.tokens.values())) and labels == (2 if weight == 0 else 5)
 
 
 def test_the_score_weight_switches_the_score_loss(prepared):

@@ -64,6 +64,22 @@ def test_pairs_are_charged_their_reference_and_each_pass(spent, shares):
     assert backward == pytest.approx(tokens * (3 + trained), rel=1e-6)
 
 
+def test_a_summary_says_what_was_labelled_for_the_method(prepared, make_run, tmp_path):
+    """DPO goes on in a second pass over its pairs where the budget lasts; the judge labels for every refinement."""
+    pairs, updates = len(prepared.data.pairs), 2
+    size = pairs  # sequences are twice as many: an update is a pass
+    settings = (f"loop.sequences_per_update={2 * size}", f"budget.limit={updates}", "loop.iterations=2",
+                "loop.refine_pairs=3", "evaluation.points=1")
+    said = {}
+    for method in ("dpo", "rloo"):
+        part = settings if method == "dpo" else settings[1:]
+        said[method] = execute(make_run(method, *part), prepared, RunStore(tmp_path / method), lambda state: None)
+    assert [said[method]["pairs_read"] for method in ("dpo", "rloo")] == [2 * pairs, 0]
+    assert [summary["refinement_labels"] for summary in said.values()] == [6, 6]
+    environment = json.loads((tmp_path / "dpo" / "environment.json").read_text(encoding="utf-8"))
+    assert said["dpo"]["pairs_read"] / environment["data"]["pairs"] == 2.0
+
+
 def test_zopros_zeroth_order_updates_cost_two_forwards(spent, shares):
     trained, _, share = shares
     warm, whole = spent("zopro", 2, "loop.iterations=2", "k=2", "zopro.epochs=1")
