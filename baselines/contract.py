@@ -77,12 +77,10 @@ class Objective:
             pairs per sequence.
         reading_passes: those of one reading of the loss. parameters: trained beside the policy's (PPO's critic).
         warm: whether the present phase is the method's warm start; the loop says so.
-        pairs_read: of the task's own pairs, repetitions included.
     """
 
     sampled = warm = False
     rollout_passes, reading_passes = 3, 1
-    pairs_read = 0
 
     def __init__(self, context: Context, settings: Any):
         self.context, self.settings = context, settings
@@ -92,6 +90,11 @@ class Objective:
     def epochs(self) -> int:
         """Updates on each batch."""
         return getattr(self.settings, "epochs", 1)
+
+    @property
+    def pairs_read(self) -> int:
+        """Of the task's own pairs, repetitions included."""
+        return 0
 
     def collect(self) -> AnyBatch:
         """The next batch to learn from."""

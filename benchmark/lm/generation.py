@@ -21,7 +21,7 @@ class ReservedLayer(DynamicLayer):
         super().__init__()
         self.width, self.length = width, 0
 
-    def update(self, key_states: torch.Tensor, value_states: torch.Tensor, *args, **kwargs
+    def update(self, key_states: torch.Tensor, value_states: torch.Tensor, *args: object, **kwargs: object
                ) -> tuple[torch.Tensor, torch.Tensor]:
         """Append (B, H, n, D) keys and values; return all of them so far."""
         if not self.is_initialized:

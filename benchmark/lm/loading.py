@@ -14,7 +14,7 @@ from benchmark.core.sections import Execution, Model
 from benchmark.core.seeding import global_seed
 
 if TYPE_CHECKING:
-    from transformers import PretrainedConfig
+    from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
 # Tokens that a vocabulary reserves and text never contains, best first.
 SPARE_TOKENS = ("<|finetune_right_pad_id|>", "<|reserved_special_token_0|>", "<|padding|>", "<pad>", "[PAD]", "<unk>")
@@ -39,7 +39,7 @@ def device_of(execution: Execution) -> torch.device:
     return device
 
 
-def train_tokenizer(texts: Iterable[str], vocabulary: int):
+def train_tokenizer(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenizerBase:
     """Return a byte-level BPE tokenizer of at most ``vocabulary`` entries with <pad>, <bos> and <eos>."""
     from tokenizers import ByteLevelBPETokenizer
     from transformers import PreTrainedTokenizerFast
@@ -65,7 +65,8 @@ def tiny_config(model: Model, vocabulary: int, scale: float = 1.0, **options: An
     )
 
 
-def tiny_llama(model: Model, tokenizer, max_positions: int, seed: Any, scale: float = 1.0) -> Any:
+def tiny_llama(model: Model, tokenizer: PreTrainedTokenizerBase, max_positions: int, seed: Any,
+               scale: float = 1.0) -> Any:
     """Return a randomly initialised Llama of the configured shape."""
     from transformers import LlamaForCausalLM
 
@@ -94,14 +95,14 @@ def empty_model(model: Model, scalar: bool = False) -> torch.nn.Module:
         return cls.from_config(config, dtype=getattr(torch, model.dtype), trust_remote_code=model.trust_remote_code)
 
 
-def load_raw_tokenizer(model: Model):
+def load_raw_tokenizer(model: Model) -> PreTrainedTokenizerBase:
     """Load the tokenizer of ``model.path`` as it is; ModelError says what to do if that fails."""
     from transformers import AutoTokenizer
 
     return _from_pretrained(AutoTokenizer, model.path, model)
 
 
-def load_tokenizer(model: Model):
+def load_tokenizer(model: Model) -> PreTrainedTokenizerBase:
     """Load the tokenizer of ``model.path`` and make sure that padding is not EOS (EOS must be learnable).
 
     Raises:

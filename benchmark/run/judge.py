@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 
 from benchmark.lm.encoder import Encoder
 from benchmark.lm.reward import RewardModel
 from benchmark.lm.sequences import chunks
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 PAIRWISE_PROMPT = """I require a leaderboard for various large language models. Below is an input given to two models, \
 and their outputs. Decide which output is better for a human reader.
@@ -76,7 +79,8 @@ class LLMJudge:
 
     name = "llm"
 
-    def __init__(self, model: torch.nn.Module, tokenizer, prompt_role: str, completion_role: str, batch: int):
+    def __init__(self, model: torch.nn.Module, tokenizer: PreTrainedTokenizerBase, prompt_role: str,
+                 completion_role: str, batch: int):
         self.model, self.tokenizer, self.batch = model.eval(), tokenizer, batch
         self.roles = {"prompt_role": prompt_role, "completion_role": completion_role}
         self.answers = [tokenizer(digit, add_special_tokens=False)["input_ids"][-1] for digit in "01"]
@@ -92,8 +96,8 @@ class LLMJudge:
                      for p, a, b in zip(prompts, first, second, strict=True)]
         template = self.tokenizer.chat_template is not None
         if template:
-            questions = [self.tokenizer.apply_chat_template([{"role": "user", "content": q}], tokenize=False,
-                                                            add_generation_prompt=True) for q in questions]
+            questions = [str(self.tokenizer.apply_chat_template([{"role": "user", "content": q}], tokenize=False,
+                                                                add_generation_prompt=True)) for q in questions]
         encoded = [self.tokenizer(q, add_special_tokens=not template)["input_ids"] for q in questions]
         device, pad = next(self.model.parameters()).device, Encoder.padding_id(self.tokenizer)
         parts = []

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 import re
+from collections.abc import Iterable
 from functools import lru_cache
 from itertools import product
 from typing import NamedTuple
@@ -174,10 +175,10 @@ def references(sentence: Sentence) -> tuple[str, ...]:
 
 @lru_cache(maxsize=1)
 def _pattern() -> re.Pattern[str]:
-    def one_of(words):
+    def one_of(words: Iterable[str]) -> str:
         return "|".join(sorted(map(re.escape, words), key=len, reverse=True))
 
-    def noun_phrase(role):
+    def noun_phrase(role: str) -> str:
         return (
             f"(?P<{role}_article>the|an?) (?:(?P<{role}_adjective>{one_of(ADJECTIVES)}) )?"
             f"(?P<{role}_noun>{one_of(NOUNS)})"

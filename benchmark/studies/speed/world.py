@@ -9,6 +9,7 @@ all completions have the full length.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -27,13 +28,16 @@ from benchmark.plan.resolve import Config
 from benchmark.run.prepared import parameter_count
 from benchmark.run.problem import BatchProblem
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
 PAD, BOS, END = "<pad>", "<bos>", "<end>"  # ids 0, 1, 2
 EOS = "<eos>"  # id = vocabulary: beyond what the model knows
 FIRST_WORD = 3
 SEED = 0
 
 
-def word_tokenizer(vocabulary: int, eos: str = EOS):
+def word_tokenizer(vocabulary: int, eos: str = EOS) -> PreTrainedTokenizerBase:
     """A tokenizer of ``vocabulary`` entries and one more, the EOS that is never sampled.
 
     Args:

@@ -10,7 +10,7 @@ _CITATION = "Post, M. (2018). A Call for Clarity in Reporting BLEU Scores. WMT."
 class Bleu(evaluate.Metric):
     """Corpus BLEU with sacrebleu defaults (13a tokens, exponential smoothing, cased), in [0, 100]."""
 
-    def _info(self):
+    def _info(self) -> evaluate.MetricInfo:
         return evaluate.MetricInfo(
             description=__doc__,
             citation=_CITATION,
@@ -20,6 +20,6 @@ class Bleu(evaluate.Metric):
             ),
         )
 
-    def _compute(self, predictions, references):
+    def _compute(self, predictions: list[str], references: list[str]) -> dict[str, float]:
         score = BLEU().corpus_score(predictions, [references]).score
         return {"bleu": min(float(score), 100.0)}  # identical texts come out at 100 plus rounding

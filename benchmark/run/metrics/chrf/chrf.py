@@ -10,7 +10,7 @@ _CITATION = "Popović, M. (2015). chrF: character n-gram F-score for automatic M
 class Chrf(evaluate.Metric):
     """Corpus chrF2 with sacrebleu defaults, in [0, 100]."""
 
-    def _info(self):
+    def _info(self) -> evaluate.MetricInfo:
         return evaluate.MetricInfo(
             description=__doc__,
             citation=_CITATION,
@@ -20,5 +20,5 @@ class Chrf(evaluate.Metric):
             ),
         )
 
-    def _compute(self, predictions, references):
+    def _compute(self, predictions: list[str], references: list[str]) -> dict[str, float]:
         return {"chrf": float(CHRF().corpus_score(predictions, [references]).score)}

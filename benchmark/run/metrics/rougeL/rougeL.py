@@ -10,7 +10,7 @@ _CITATION = "Lin, C.-Y. (2004). ROUGE: A Package for Automatic Evaluation of Sum
 class RougeL(evaluate.Metric):
     """Mean ROUGE-L F-measure over pairs, in [0, 1]; Porter stemming on, as is usual for English summaries."""
 
-    def _info(self):
+    def _info(self) -> evaluate.MetricInfo:
         return evaluate.MetricInfo(
             description=__doc__,
             citation=_CITATION,
@@ -20,7 +20,7 @@ class RougeL(evaluate.Metric):
             ),
         )
 
-    def _compute(self, predictions, references):
+    def _compute(self, predictions: list[str], references: list[str]) -> dict[str, float]:
         scorer = rouge_scorer.RougeScorer(["rougeL"], use_stemmer=True)
         pairs = zip(references, predictions, strict=True)
         scores = [scorer.score(reference, prediction)["rougeL"].fmeasure for reference, prediction in pairs]
