@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from baselines.registry import METHODS
+from baselines.registry import ORDER
 from benchmark.commands.options import check_folder, show_files, task_titles
 
 
@@ -25,7 +25,7 @@ def show_report(out: Path, only: list[str] | None = None) -> None:
     """Write tables and plots of ``out`` (of the runs ``only``), print the table and name the files."""
     from benchmark.reporting import report
 
-    result = report(out, method_order=list(METHODS), task_titles=task_titles(), only=only)
+    result = report(out, method_order=ORDER, task_titles=task_titles(), only=only)
     print(result.summary)
     for caution in result.cautions:
         print(f"note: {caution}")

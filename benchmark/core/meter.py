@@ -44,6 +44,7 @@ class Meter:
         self._clock, self._synchronize = clock, synchronize
         self._stack = ["setup"]
         self._start = self._since = clock()
+        self._before = 0.0  # seconds of interrupted attempts
         self.seconds = dict.fromkeys(LEDGERS, 0.0)
         self.tokens = dict.fromkeys(LEDGERS, 0.0)
         self.completions = self.generated_tokens = 0
@@ -115,15 +116,20 @@ class Meter:
         self.tokens = dict.fromkeys(LEDGERS, 0.0) | state["tokens"]
         self.completions, self.updates = state["completions"], state["updates"]
         self.generated_tokens = state.get("generated_tokens", 0)  # older checkpoints have none
+        self._before = state["wall"]
         self._start -= state["wall"]
 
-    def close(self) -> float:
-        """Seconds since the meter was made, which the ledgers must add up to.
+    def close(self, elapsed: float) -> float:
+        """Seconds of the run, interrupted attempts included, which the ledgers must add up to.
+
+        Args:
+            elapsed: seconds since the meter was made, by a clock that knows nothing of ledgers.
 
         Raises:
             RunError: they are more than 1 % apart, or a ledger is still open: what was charged would be wrong.
         """
-        wall, booked = self.wall_seconds(), sum(self.seconds.values())
+        self._book()
+        wall, booked = self._before + elapsed, sum(self.seconds.values())
         if abs(booked - wall) > 0.01 * wall or len(self._stack) > 1:
             raise RunError(f"the ledgers hold {booked:.3f} s of {wall:.3f} s (open: {', '.join(self._stack)}). The "
                            f"run's times cannot be trusted; nothing of it is used.")

@@ -41,7 +41,9 @@ class Policy(Adapted):
     def logits(self, sequences: Sequences) -> torch.Tensor:
         """Logits (B, R, V) that predict the completion's tokens; only those positions are computed."""
         self._charge(sequences)
-        return self._logits(sequences)
+        if not self._head_is_plain(sequences):
+            return self._logits(sequences)
+        return self.plain.get_output_embeddings()(self.hidden(sequences)[:, :-1])
 
     def _logits(self, sequences: Sequences) -> torch.Tensor:
         length = sequences.ids.shape[1] - sequences.prompt_length

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import mean, median
 from typing import NamedTuple
 
-from baselines.registry import METHODS, OBJECTIVES
+from baselines.registry import OBJECTIVES, find
 from benchmark.core.errors import ConfigError
 from benchmark.core.meter import METHOD_LEDGERS
 from benchmark.core.naming import load
@@ -65,7 +65,7 @@ def predicted(run: FinishedRun) -> Passes | None:
     A reward model or a critic counts as large as the policy, the trained share of an adapter as nothing; what a rollout
     and an update cost, objective and estimator say (docs/methods/*.md, "Cost").
     """
-    known = METHODS.get(run.method)
+    known = find(run.method)
     settings, adapter = run.section("method"), run.section("adapter")
     if known is None or not settings:
         return None
