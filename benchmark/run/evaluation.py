@@ -42,8 +42,8 @@ class Start:
         metrics: of π₀, the point from which every curve starts.
         tokens, texts: (B) completions.
         logprobs: (B) log π₀ of each.
-        values: metric → (B) its value for each. Of ``win_rate``: the judge's mean preference for it over the prompt's
-            other completions, so that its mean is a half and its mean under π/π₀ is the win rate of π against π₀.
+        values: metric → (B) its value for each. Of ``win_rate``: the judge's mean preference for it over all of the
+            prompt's completions, itself a half.
     """
 
     metrics: Metrics
@@ -121,16 +121,15 @@ class Evaluator:
 
     def examples(self, policy: Policy, reward: RewardModel, count: int) -> list[tuple[str, float]]:
         """A completion of ``policy`` for each of the first ``count`` test prompts, with its r₀ score."""
-        prompts = self.prompts["test"][:count]
-        if not prompts:
+        if not count:
             return []
-        sequences, _ = policy.generate(prompts, self.temperature, "evaluation", self.seed, "test")
+        sequences, texts = self._sample(policy, "test", count)
         with self._initial(reward):
             scores = reward.score_chunked(sequences).tolist()
-        return list(zip(policy.encoder.texts(sequences), scores, strict=True))
+        return list(zip(texts, scores, strict=True))[:: self.copies["test"]]
 
-    def _sample(self, policy: Policy, split: str) -> tuple[Sequences, list[str]]:
-        sequences, _ = policy.generate(self.prompts[split], self.temperature, "evaluation", self.seed, split,
+    def _sample(self, policy: Policy, split: str, count: int | None = None) -> tuple[Sequences, list[str]]:
+        sequences, _ = policy.generate(self.prompts[split][:count], self.temperature, "evaluation", self.seed, split,
                                        copies=self.copies[split])
         return sequences, policy.encoder.texts(sequences)
 
@@ -162,14 +161,18 @@ class Evaluator:
         return {name: value.double().cpu().view(-1, self.copies[split]) for name, value in values.items()}
 
     def _wins(self, texts: list[str], split: str) -> torch.Tensor:
-        """(N, n): the judge's mean preference for each completion over the prompt's others; a half if it is alone."""
+        """(N, n): the judge's mean preference for each completion over all of the prompt's, itself a half.
+
+        With itself in, it is to :func:`weighted_increases` as any score is: taking off the mean over all n, where that
+        over the others is meant, makes both too small by the same factor.
+        """
         n = self.copies[split]
         wins = torch.full((len(texts) // n, n, n), 0.5, dtype=torch.float64)
         bodies = self._bodies(split)[::n]
         for first, second in combinations(range(n), 2):  # the judge's answer does not depend on the order
             found = torch.tensor(self.prefer(bodies, texts[first::n], texts[second::n]), dtype=torch.float64)
             wins[:, first, second], wins[:, second, first] = found, 1 - found
-        return (wins.sum(2) - 0.5) / max(1, n - 1) if n > 1 else wins[:, :, 0]
+        return wins.mean(2)
 
     def _task_metrics(self, texts: list[str], split: str, weights: torch.Tensor) -> Metrics:
         references = [row.reference for row in self.rows[split] for _ in range(self.copies[split])]

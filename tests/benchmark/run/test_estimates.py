@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cached_property
+from itertools import product
 
 import pytest
 import torch
@@ -148,6 +149,23 @@ def test_the_effective_share_by_hand():
     assert not effective_share(torch.tensor([float("nan"), 0.0])) >= LEAST_SHARE
 
 
-def test_wins_of_a_prompts_own_completions_are_even(small):
-    wins = torch.tensor(small.evaluator.starts["test"].values["win_rate"]).view(-1, COMPLETIONS)
-    assert torch.allclose(wins.mean(1), torch.tensor(0.5)) and wins.max() > 0.5
+class Greater:
+    """Prefers the greater text."""
+
+    def prefer(self, prompts, first, second):
+        return [0.5 + 0.5 * ((a > b) - (a < b)) for a, b in zip(first, second, strict=True)]
+
+
+def test_estimates_of_rewards_and_wins_are_unbiased(small):
+    """π₀ says 0, 1 or 2 with probability 1/3: the mean over all nine pairs of completions is the true increase."""
+    after = {"0": 0.5, "1": 0.4, "2": 0.1}
+    pairs = list(product(after, repeat=2))
+    small.evaluator.copies["test"], small.evaluator.judge = 2, Greater()
+    small.evaluator.rows["test"] = small.evaluator.rows["test"][:1] * len(pairs)
+    said = [text for pair in pairs for text in pair]
+    ratios = torch.tensor([3 * after[text] for text in said]).view(-1, 2)
+    rewards = torch.tensor([float(text) ** 2 for text in said]).view(-1, 2)
+    assert weighted_increases(ratios, rewards).mean().item() == pytest.approx(0.4 + 0.4 - 5 / 3)
+    wins = small.evaluator._wins(said, "test")
+    assert weighted_increases(ratios, wins).mean().item() == pytest.approx(0.5 / 6 + 0.4 / 2 + 0.1 * 5 / 6 - 0.5)
+    assert wins.mean(1).tolist() == [0.5] * len(pairs)
