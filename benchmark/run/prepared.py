@@ -30,7 +30,7 @@ from tasks import get_task
 from tasks.adapter import TaskAdapter
 from tasks.examples import Prompt
 
-VERSION = "3"  # part of the cache key: raise it when a preparation would come out different
+VERSION = "4"  # part of the cache key: raise it when a preparation would come out different
 CHECKSUMS = "checksums.json"
 COMPUTED_WITH = ("device", "threads", "forward_batch", "backward_batch")  # fields of execution that can move last bits
 
