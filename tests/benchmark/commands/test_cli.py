@@ -16,6 +16,7 @@ from benchmark.cli import main, parser
 from benchmark.commands.grid import configure
 from benchmark.commands.options import names, seed_list
 from benchmark.core.errors import ConfigError
+from benchmark.core.sections import SFT, Model
 
 ROOT = Path(__file__).parents[3]
 QUICK = ["--profile", "smoke", "--task", "wmt20_mlqe", "--device", "cpu", "--set", "sft.steps=4", "--set",
@@ -70,13 +71,16 @@ def test_an_option_stands_above_a_profiles_override_of_a_task(tmp_path):
 @pytest.mark.parametrize(("arguments", "path"), [
     ([], "bundled"), (["--data", "folder"], ""), (["--data", "hub"], ""), (["--set", "data.source=hub"], ""),
     (["--data", "folder", "--model", "bundled"], "bundled"), (["--data", "folder", "--model", "a/b"], "a/b"),
-    (["--model", ""], ""),
+    (["--model", ""], ""), (["--set", "data.source=hub", "--set", "model.path=bundled"], "bundled"),
 ])
 def test_the_base_model_of_the_bundled_worlds_is_not_for_other_rows(tmp_path, arguments, path):
     profile = tmp_path / "mine.toml"
-    profile.write_text("[model]\npath = 'bundled'\n")
-    options = parser().parse_args(["run", "--all", "--profile", str(profile), *arguments])
-    assert configure(options, []).model.path == path
+    profile.write_text("[model]\npath = 'bundled'\nhidden_size = 96\n[sft]\nsteps = 7\nlr = 1e-4\n")
+    options = parser().parse_args(["run", "--all", "--profile", str(profile), *arguments, "--set", "sft.lr=2"])
+    config = configure(options, [])
+    other = path == "" and arguments != ["--model", ""]
+    assert config.model == Model(path=path, hidden_size=96)
+    assert config.sft == (SFT(lr=2.0) if other else SFT(steps=7, lr=2.0))
 
 
 def test_names_and_seeds():
