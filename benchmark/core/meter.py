@@ -48,6 +48,7 @@ class Meter:
         self.seconds = dict.fromkeys(LEDGERS, 0.0)
         self.tokens = dict.fromkeys(LEDGERS, 0.0)
         self.completions = self.generated_tokens = 0
+        self.computed_tokens = 0.0
         self.updates = 0
 
     def _book(self) -> None:
@@ -87,8 +88,15 @@ class Meter:
         if self._stack[-1] in METHOD_LEDGERS:
             self.generated_tokens += tokens
 
+    def computed(self, tokens: float) -> None:
+        """Count forward tokens that a method's passes really computed. Not what it is charged: activations that
+        readings share, and prompts that rows share, are booked for each of them and computed once."""
+        if self._stack[-1] in METHOD_LEDGERS:
+            self.computed_tokens += tokens
+
     def spent(self) -> dict[str, float]:
-        """What the method has spent, in every kind of budget, and the tokens that it sampled for it."""
+        """What the method has spent, in every kind of budget, and the tokens that it sampled and computed
+        for it."""
         self._book()
         return {
             "forward_tokens": round(sum(self.tokens[name] for name in METHOD_LEDGERS), 3),
@@ -96,6 +104,7 @@ class Meter:
             "completions": self.completions,
             "updates": self.updates,
             "generated_tokens": self.generated_tokens,
+            "computed_tokens": round(self.computed_tokens, 3),
         }
 
     def wall_seconds(self) -> float:
@@ -106,7 +115,8 @@ class Meter:
     def state(self) -> dict[str, Any]:
         """Everything booked so far, for a checkpoint."""
         return {"wall": self.wall_seconds(), "seconds": dict(self.seconds), "tokens": dict(self.tokens),
-                "completions": self.completions, "updates": self.updates, "generated_tokens": self.generated_tokens}
+                "completions": self.completions, "updates": self.updates, "generated_tokens": self.generated_tokens,
+                "computed_tokens": self.computed_tokens}
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Go on from an interrupted run's accounts; all that this meter has booked itself was spent on setting up."""
@@ -117,6 +127,7 @@ class Meter:
         self.completions, self.updates = state["completions"], state["updates"]
         self.generated_tokens = state.get("generated_tokens", 0)  # older checkpoints have none
         self._before = state["wall"]
+        self.computed_tokens = state.get("computed_tokens", 0.0)
         self._start -= state["wall"]
 
     def close(self, elapsed: float) -> float:

@@ -212,6 +212,8 @@ class Spent(Record):
     completions: int | None = entry("completions scored by the reward model")
     updates: int | None = entry("updates")
     generated_tokens: int | None = entry("tokens sampled, prompts and padding excluded", "tokens", default=None)
+    computed_tokens: float | None = entry("policy-forward equivalents that were computed: what readings or rows share "
+                                          "counts once", "tokens", default=None)
 
 
 @dataclass(frozen=True, kw_only=True)

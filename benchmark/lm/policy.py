@@ -42,6 +42,7 @@ class Policy(Adapted):
         """Logits (B, R, V) that predict the completion's tokens; only those positions are computed."""
         self._charge(sequences)
         if not self._head_is_plain(sequences):
+            self._compute(sequences, None, 1.0)
             return self._logits(sequences)
         return self.plain.get_output_embeddings()(self.hidden(sequences)[:, :-1])
 
@@ -58,6 +59,7 @@ class Policy(Adapted):
         """
         self._charge(sequences)
         if not self._head_is_plain(sequences):
+            self._compute(sequences, None, 1.0)
             values = token_logprobs(self._logits(sequences), sequences.completion_ids, temperature)
         else:
             hidden = self.hidden(sequences)[:, :-1]
@@ -121,6 +123,7 @@ class Policy(Adapted):
                 parts.append(Sequences(whole, seen, width))
                 self.meter.forward(int(seen.sum()), self.share)
                 self.meter.generated(int(seen[:, width:].sum()))
+                self.meter.computed(int(mask.sum() + seen[:, width:].sum()) * self.share)
                 logprobs.append(values)
         return join(parts, encoder.pad), _pad_stack(logprobs, 0.0)
 

@@ -30,7 +30,7 @@ from benchmark.run.store import RunStore
 
 TIMES = ("seconds", "ledgers")  # fields of a row that no repetition can share
 LOGS = ("updates.jsonl", "curve.jsonl")
-LATER = ("spent.generated_tokens",)  # fields that runs of earlier versions lack
+LATER = ("spent.generated_tokens", "spent.computed_tokens")  # fields that runs of earlier versions lack
 IDENTICAL, WITHIN, DIFFERENT, FAILED = "identical", "within tolerance", "different", "failed"
 GOOD = (IDENTICAL, WITHIN)
 SAME_PLATFORM = "on the same platform and versions, where a run should repeat bit for bit"

@@ -123,8 +123,10 @@ def cost(results: Results, tables: Sequence[Table]) -> Sheet:
     measured = [("memory before the first update [MiB]", "memory_loaded", 0),
                 ("peak memory, optimisation [MiB]", "peak_memory", 0),
                 ("peak memory, warm start [MiB]", "peak_memory_warm_start", 0)]
-    if any("generated_tokens" in row.cells for table in tables for row in table.rows):  # older runs did not count them
-        measured.append(("tokens generated [millions]", "generated_tokens", 3))
+    for title, key in (("tokens generated [millions]", "generated_tokens"),
+                       ("forward tokens computed [millions]", "computed_tokens")):
+        if any(key in row.cells for table in tables for row in table.rows):  # older runs did not count them
+            measured.append((title, key, 3))
     rows = [row for table in tables for row in _rows(results, table, measured)]
     return Sheet(
         key="cost",
@@ -144,6 +146,9 @@ def cost(results: Results, tables: Sequence[Table]) -> Sheet:
             "backpropagation takes three. The warm start is counted like the updates after it.",
             "Booked passes: all forward tokens of a run, in units of one pass over its completions, as its rollouts "
             "booked it.",
+            *(["Computed tokens: what is left of the booked ones where rows share a prompt, or readings of a batch "
+               "what lies below the first trained parameter. Budgets count what is booked."]
+              if any(key == "computed_tokens" for _, key, _ in measured) else []),
             "Predicted time: forward tokens booked per update × the seconds that a forward token takes in the median "
             "over the methods of the task: were tokens a perfect measure of time, all differences would be 0.",
             *(["The median is over the methods that are compared: ZOPrO's controls do not set the pace."]
