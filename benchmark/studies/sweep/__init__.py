@@ -32,9 +32,7 @@ def write_report(out: Path, method_order: Sequence[str], task_titles: Mapping[st
         drawn = figures.write(every, halves, folder)
         pages = {"report.md": _page(sheets, [path.name for path in drawn], [point.folder for point, _ in found])}
         for sheet in sheets:
-            pages |= {f"table_{sheet.key}.csv": formats.sheet_csv(sheet),
-                      f"table_{sheet.key}.md": formats.sheet_markdown(sheet),
-                      f"table_{sheet.key}.tex": formats.sheet_latex(sheet)}
+            pages |= formats.files(sheet)
         for name, text in pages.items():
             write_text(folder / name, text)
         written = [*drawn, *(folder / name for name in pages)]
@@ -49,7 +47,7 @@ def _page(sheets: Sequence[tables.Sheet], drawn: Sequence[str], folders: Sequenc
              "Every point is a result folder with a report of its own: "
              + ", ".join(f"[{escape.markdown(name)}](../{name}/report/report.md)" for name in folders) + ".", ""]
     for sheet in sheets:
-        lines += [formats.sheet_markdown(sheet), f"The same table: [CSV](table_{sheet.key}.csv), "
+        lines += [formats.to_markdown(sheet), f"The same table: [CSV](table_{sheet.key}.csv), "
                   f"[LaTeX](table_{sheet.key}.tex).", ""]
         lines += [text for name in drawn if name.endswith(".png") and name.startswith(sheet.key)
                   for text in (f"![{escape.markdown(sheet.title)}]({name})", "")]

@@ -108,6 +108,7 @@ def _log_axis(axis: XAxis, ticks: Sequence[float], text: Callable[[float], str])
     axis.axes.set_xscale("log")
     axis.set_ticks(list(ticks), [text(tick) for tick in ticks])
     axis.set_minor_locator(NullLocator())
+    axis.axes.set_xlim(ticks[0] / 1.2, ticks[-1] * 1.2)
 
 
 def _frame(figure: Figure, cells: Sequence[Cell], looks: dict[str, style.Look], title: str, words: str,
