@@ -25,7 +25,8 @@ def write_report(out: Path, method_order: Sequence[str], task_titles: Mapping[st
     found, empty = analysis.read(out, points.read(out), only, method_order=method_order, task_titles=task_titles)
     every = analysis.cells(found)
     halves = analysis.halves(every)
-    missing = [f"No finished run at {', '.join(empty)}."] if empty else []
+    missing = [f"{point.folder}: {line}." for point, results in found for line in results.gaps()]
+    missing += [f"{folder}: no finished run." for folder in empty]
     sheets = [sheet for sheet in (tables.points(every, missing), tables.half(halves)) if sheet is not None]
     folder = own_folder(out, "report")
     with locked(folder):

@@ -11,6 +11,7 @@ from benchmark.core.errors import BenchmarkError, ConfigError
 from benchmark.core.sections import Budget
 from benchmark.plan.resolve import load_profile
 from benchmark.reporting.read.reader import Results
+from benchmark.reporting.read.runs import Ignored
 from benchmark.studies import sweep
 from benchmark.studies.sweep import analysis, figures, points, tables
 from benchmark.studies.sweep.points import Point
@@ -164,6 +165,17 @@ def test_points_that_differ_in_more_than_budget_and_adapter_are_refused():
     analysis.refuse_mixtures(found(at(1, adapter={"kind": "norms"}), at(2, adapter={"kind": "full"})))
     with pytest.raises(BenchmarkError, match=r"p1 and p0 differ in loop.iterations on toy"):
         analysis.refuse_mixtures(found(at(1, loop={"iterations": 2}), at(2, loop={"iterations": 4})))
+
+
+def test_a_point_without_runs_and_a_run_that_is_missing_are_named(tmp_path, monkeypatch):
+    points.add(tmp_path, [Point("p0"), Point("4M")])
+    (point, results), = found([*RLOO, run("mezo", 0, (0.0, 0.1))])
+    results = replace(results, ignored=(Ignored("toy__mezo__s1__0", "failed", "out of memory"),))
+    monkeypatch.setattr(analysis, "read", lambda *_, **__: ([(point, results)], ["4M"]))
+    sweep.write_report(tmp_path, [], {})
+    page = (tmp_path / "report" / "report.md").read_text()
+    assert "p0: toy / mezo: seed 1: no finished run" in page and "out of memory" in page
+    assert "4M: no finished run" in page
 
 
 def test_a_sweep_without_a_finished_run_says_so(tmp_path):
