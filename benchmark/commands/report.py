@@ -53,4 +53,4 @@ def show_sweep(out: Path, only: Mapping[str, Collection[str]] | None = None) -> 
     from benchmark.studies.sweep import write_report
 
     print("\nThe sweep:")
-    show_files(write_report(out, list(METHODS), task_titles(), only))
+    show_files(write_report(out, ORDER, task_titles(), only))

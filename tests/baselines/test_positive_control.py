@@ -8,7 +8,7 @@ from baselines.registry import METHODS
 from tests.baselines.bandit import SEQUENCES, rewards
 
 RISE = 0.2  # of the expected reward, which is about 0.28 at the start, at most 1, and 0.59 after a warm start
-STILL = ("no-update", "zopro-warm-start")  # lr = 0 after the warm start
+STILL = ("frozen", "zopro-warm-start")  # lr = 0 after the warm start
 BLIND = ("zopro-shuffled",)  # advantages dealt out at random
 # Learning rates by what is done with the estimate: a rule that is linear in it needs one of its own size, the others
 # one of the size of a step. So do probes and directions whose step has another length than the slope times z.

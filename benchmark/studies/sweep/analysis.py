@@ -56,6 +56,12 @@ class Cell:
         found = [run.change(metric) for run in self.runs if not run.diverged]
         return [value for value in found if value is not None]
 
+    def estimate(self, metric: str) -> tuple[float, float | None] | None:
+        """Mean over seeds of :meth:`changes` and its standard error; None where there is none."""
+        values = self.changes(metric)
+        own = [run.metric("final", f"{metric}_se") for run in self.runs if not run.diverged]
+        return mean_and_error(values, own) if values else None
+
     @cached_property
     def curve(self) -> aggregate.Curve:
         """Mean validation reward increase against forward tokens."""
@@ -63,8 +69,10 @@ class Cell:
 
     @cached_property
     def gain(self) -> tuple[float, float | None]:
-        """Validation reward increase at the end of each run: mean and standard error over seeds; None for one seed."""
-        return mean_and_error([float(y[-1] - y[0]) for _, y in (run.series("fraction", "reward") for run in self.runs)])
+        """Validation reward increase at the end of each run: mean over seeds, and its standard error."""
+        ends = [run.series("fraction", "reward")[1] for run in self.runs]
+        own = [float(run.series("fraction", "reward_se")[1][-1:].sum()) or None for run in self.runs]
+        return mean_and_error([float(rewards[-1] - rewards[0]) for rewards in ends], own)
 
 
 @dataclass(frozen=True)
@@ -180,7 +188,18 @@ def _half(yardstick: Cell, own: Sequence[Cell]) -> Half:
     return Half(own[-1], target, tokens, word, gain, error, largest)
 
 
-def mean_and_error(values: Sequence[float]) -> tuple[float, float | None]:
-    """Mean of (seeds,) values and its standard error, None for a single one; ValueError if there are none."""
-    deviation = statistics.sd(values)
-    return statistics.mean(values), None if deviation is None else deviation / math.sqrt(len(values))
+def mean_and_error(values: Sequence[float], own: Sequence[float | None] = ()) -> tuple[float, float | None]:
+    """Mean of (seeds,) values and its standard error: over seeds or from the errors of the values themselves, whichever
+    is larger, for a few seeds can agree by chance; None where neither is known.
+
+    Args:
+        own: standard error of each value, from its prompts and completions.
+
+    Raises:
+        ValueError: no values.
+    """
+    n, deviation = len(values), statistics.sd(values)
+    errors = [] if deviation is None else [deviation / math.sqrt(n)]
+    if own and None not in own:
+        errors.append(math.hypot(*own) / n)
+    return statistics.mean(values), max(errors, default=None)

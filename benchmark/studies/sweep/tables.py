@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from benchmark.reporting.plots import style
 from benchmark.reporting.read.reader import FULL_PROTOCOL_SEEDS
 from benchmark.reporting.tables.sheets import Sheet, decimal
-from benchmark.studies.sweep.analysis import ERRORS, Cell, Half, grouped, mean_and_error
+from benchmark.studies.sweep.analysis import ERRORS, Cell, Half, grouped
 from benchmark.studies.sweep.points import amount
 
 METRICS = {"reward": ("reward increase", "r₀ score", 3), "gold": ("change in gold score", "0–1", 3)}
@@ -18,9 +18,12 @@ RULE = (
     "between evaluations and never beyond the curve; of its budgets the one at which this takes least. Budgets at "
     "which a seed diverged are left out.",
     "Not reached: no curve gets there within the largest budget.",
-    f"Not powered: {ERRORS:g} standard errors over seeds of the method's increase at its largest budget are more than "
-    f"the effect, or RLOO's gain is not {ERRORS:g} of its own standard errors above 0. Such a cell says nothing about "
-    "the method. A single seed has no standard error, and no cell is judged so.",
+    f"Not powered: {ERRORS:g} standard errors of the method's increase at its largest budget are more than the effect, "
+    f"or RLOO's gain is not {ERRORS:g} of its own standard errors above 0. Such a cell says nothing about the method.",
+)
+ERROR = (
+    "Standard error (±): over seeds, or from prompts and completions, whichever is larger. A single seed has the "
+    "latter alone, runs of protocol 1.1 the former."
 )
 
 
@@ -48,12 +51,13 @@ def points(every: Sequence[Cell], notes: Sequence[str] = ()) -> Sheet:
                      " to ".join(map(str, sorted({min(counts), max(counts)})))))
     return Sheet(
         "sweep", "Reward and gold against the budget",
-        "Test metrics at the end of the budget minus those of π₀: mean ± standard error over seeds.",
+        "Test metrics at the end of the budget minus those of π₀: mean over seeds ± standard error.",
         ("task", "trained", "method", *(f"{words} at {amount(limit)} [{unit}]" for words, unit, _ in shown.values()
                                         for limit in budgets), "n [runs]"),
         tuple(rows),
         (f"Budgets are in {kind}; each is a run of its own, for schedules and iterations are shares of a budget. "
-         f"Hyperparameters are those of the profile at every point.", "n: seeds of a point.", *notes), reduced(every))
+         f"Hyperparameters are those of the profile at every point.", ERROR, "n: seeds of a point.", *notes),
+        reduced(every))
 
 
 def _text(cell: Cell | None, metric: str, digits: int) -> str:
@@ -61,8 +65,8 @@ def _text(cell: Cell | None, metric: str, digits: int) -> str:
         return "–"
     if cell.lost:
         return f"diverged ({cell.lost} of {len(cell.runs)})"
-    values = cell.changes(metric)
-    return _estimate(*mean_and_error(values), digits) if values else "n/a"
+    found = cell.estimate(metric)
+    return _estimate(*found, digits) if found else "n/a"
 
 
 def _estimate(value: float, error: float | None, digits: int) -> str:
@@ -89,7 +93,7 @@ def half(found: Sequence[Half]) -> Sheet | None:
         "What each method spent until it had half of what RLOO gains on the same trained parameters.",
         ("task", "trained", "method", "half of RLOO's gain [r₀ score]", "forward tokens to it", "against RLOO [×]",
          "increase at the largest budget [r₀ score]", "spent there [forward tokens]", "n [runs]"),
-        tuple(rows), RULE, reduced([each.cell for each in found]))
+        tuple(rows), (*RULE, ERROR), reduced([each.cell for each in found]))
 
 
 def reduced(every: Sequence[Cell]) -> str:

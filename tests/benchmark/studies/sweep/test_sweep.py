@@ -127,6 +127,17 @@ def test_what_is_not_reached_is_told_from_what_cannot_be_seen(ends, word):
     assert (got["mezo"].word, got["mezo"].tokens) == (word, None)
 
 
+def test_the_standard_error_of_a_single_run_is_that_of_its_prompts():
+    assert analysis.mean_and_error([1.0], [0.2]) == (1.0, 0.2) and analysis.mean_and_error([1.0]) == (1.0, None)
+    assert analysis.mean_and_error([1.0, 1.0], [0.3, 0.4]) == (1.0, pytest.approx(0.25))  # they agree by chance
+    assert analysis.mean_and_error([0.0, 2.0], [0.3, None]) == (1.0, pytest.approx(1.0))
+    for error, word in ((0.2, "not reached"), (0.3, "not powered")):
+        ours = run("mezo", 0, (0.0, 0.1, 0.2))
+        ours.curve[-1].metrics["reward_se"] = error
+        got = halves([RLOO[0], ours])["mezo"]  # half of +0.9
+        assert (got.word, got.error) == (word, error)
+
+
 def test_without_a_gain_of_rloo_nothing_is_asked():
     falling = [run("rloo", seed, (1.0, 0.9, 0.8)) for seed in (0, 1)]
     assert halves([*falling, *(run("mezo", s, (0.0, 1.0, 1.0)) for s in (0, 1))])["mezo"].word == "no gain of RLOO"
