@@ -119,14 +119,17 @@ class Budget:
     limit: float = option(300_000, "how much of it every run may spend", minimum=1e-9)
 
     @staticmethod
-    def parse(text: str) -> Budget:
-        """Read ``KIND=N``; ConfigError says what is allowed."""
+    def parse(text: str, option: str = "--budget") -> Budget:
+        """Read ``KIND=N``, N as in 300000, 300_000, 300k or 0.3M; ConfigError, naming ``option``, says what is allowed.
+        """
         kind, _, number = text.partition("=")
+        scale = {"k": "e3", "M": "e6"}.get(number[-1:], "")
         with contextlib.suppress(ValueError):
-            if kind in BUDGET_KINDS and 0 < (limit := float(number.replace("_", ""))) < math.inf:
+            limit = float((number[:-1] + scale if scale else number).replace("_", ""))
+            if kind in BUDGET_KINDS and 0 < limit < math.inf:
                 return Budget(kind, limit)
-        raise ConfigError(f"--budget {text}: expected KIND=N with KIND one of {', '.join(BUDGET_KINDS)} and N a number "
-                          f"above 0, for example --budget forward_tokens=300000.")
+        raise ConfigError(f"{option} {text}: expected KIND=N with KIND one of {', '.join(BUDGET_KINDS)} and N a number "
+                          f"above 0, for example {option} forward_tokens=300000 or forward_tokens=0.3M.")
 
 
 @dataclass(frozen=True)

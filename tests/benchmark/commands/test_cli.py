@@ -43,6 +43,9 @@ def start(*arguments, **options):
     (["run", "--all", "--set", "loop.itertions=3"], ["Did you mean iterations"]),
     (["run", "--all", "--method", "rloo", "--set", "rloo.k=3"], ["not a multiple of k = 3"]),
     (["run", "--all", "--workers", "-1"], ["at least 0"]),
+    (["run", "--all", "--budgets", "0.25M,fast"], ["--budgets forward_tokens=fast", "0.3M"]),
+    (["run", "--all", "--budgets", "1M", "--budget", "updates=2"], ["pass one of them"]),
+    (["run", "--all", "--dimensions", "norm"], ["unknown dimension", "Did you mean norms"]),
     (["report", "/no/such/folder"], ["no such folder", "--out"]),
 ])
 def test_a_wrong_request_is_answered_with_place_and_remedy(arguments, words, capsys, tmp_path):
@@ -136,6 +139,25 @@ def test_a_grid_runs_reports_and_is_skipped_when_repeated(tmp_path):
     output, _ = again.communicate(timeout=200)
     assert again.returncode == 0 and "2 of 2 runs are finished already" in output
     assert stamp == [(p / "summary.json").stat().st_mtime_ns for p in runs]
+
+
+def test_a_sweep_runs_every_point_and_reports_over_all_of_them(tmp_path, capsys):
+    arguments = ["run", *(item for item in QUICK if item not in ("--budget", "updates=2")), "--method", "dpo",
+                 "--budgets", "updates=2,1", "--workers", "0", "--cache", str(tmp_path / "cache")]
+    out = tmp_path / "out"
+    assert main([*arguments, "--dry-run", "--out", str(out)]) == 0 and not out.exists()
+    assert "1 updates" in (text := capsys.readouterr().out) and "2 updates" in text
+    assert main([*arguments, "--out", str(out)]) == 0
+    assert "sweep.png" in capsys.readouterr().out
+    assert sorted(path.name for path in out.iterdir()) == ["1", "2", "report", "sweep.json"]
+    table = (out / "report" / "table_sweep.csv").read_text()
+    assert "reward increase at 1 " in table and "reward increase at 2 " in table
+    before = {path.name: path.read_bytes() for path in (out / "report").iterdir()}
+    assert main(["report", str(out)]) == 0
+    assert {path.name: path.read_bytes() for path in (out / "report").iterdir()} == before
+    assert "1 runs reported" in capsys.readouterr().out
+    assert main(["run", *QUICK, "--method", "dpo", "--out", str(out), "--cache", str(tmp_path / "cache")]) == 2
+    assert "holds a sweep" in capsys.readouterr().err
 
 
 def test_a_failing_run_is_recorded_and_named_and_the_others_go_on(tmp_path):
