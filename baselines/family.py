@@ -8,6 +8,8 @@ from typing import Any
 from baselines.method import Method, OnePiece, ZerothOrder
 
 MEZO = ZerothOrder("gaussian")
+ZO_ADAM = {"lr": (1e-4, "Z sweeps of zo_adam, 1e-4 to 1e-6"),
+           "schedule": ("constant", "Z zo-bench/trainer.py:316-319: asserted; one Adam for the whole run")}
 
 
 def _both(name: str, estimator: ZerothOrder, summary: str, base: str = "", **more: Any) -> tuple[Method, Method]:
@@ -80,7 +82,7 @@ POPULATION = (
 FAMILY = (
     *_both("mezo-momentum", ZerothOrder("gaussian", rule="momentum"), "MeZO with heavy-ball momentum"),
     *_both("mezo-sign", ZerothOrder("gaussian", rule="sign"), "MeZO, the sign of every entry"),
-    *_both("mezo-adam", ZerothOrder("gaussian", rule="adamw"), "MeZO's estimate followed by AdamW"),
+    *_both("mezo-adam", ZerothOrder("gaussian", rule="adamw"), "MeZO's estimate followed by AdamW", published=ZO_ADAM),
     Method("mezo-muon", "rloo", ZerothOrder("gaussian", rule="muon"), "MeZO's estimate, orthogonalised",
            group="zo"),
     *_both("fzoo", ZerothOrder("rademacher", "normalised"), "one-sided signs, the step over the losses' deviation",

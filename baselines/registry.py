@@ -73,12 +73,15 @@ METHODS: dict[str, Method] = {
                             group="ablation"),
         Method("mezo-warm", "rloo", MEZO, "MeZO after ZOPrO's warm start", group="ablation", base="mezo", start=ZOPRO,
                warm_start=1),
-        Method("no-update", "rloo", MEZO, "lr = 0: the noise floor of the evaluation", group="ablation", base="mezo",
-               defaults={"lr": 0.0}),
+        Method("frozen", "rloo", MEZO, "lr = 0: π₀ throughout, whose increase is 0 by construction", group="ablation",
+               base="mezo", defaults={"lr": 0.0}),
         *FAMILY,
         *map(_warm, ("lozo", "hizoo", "subzero", "conmezo", "zo-muon")),
     )
 }
+
+RENAMED = {"no-update": "frozen"}  # name in results of protocol 1.1 → name
+ORDER = [name for method in METHODS for name in (method, *(old for old, new in RENAMED.items() if new == method))]
 
 
 def method_groups() -> dict[str, list[str]]:
@@ -92,4 +95,9 @@ def method_groups() -> dict[str, list[str]]:
 
 def get_method(name: str) -> Method:
     """Return the registry's row ``name``; ConfigError with near matches if there is none."""
-    return METHODS[check_name(name, METHODS, "method")]
+    return METHODS[check_name(RENAMED.get(name, name), METHODS, "method")]
+
+
+def find(name: str) -> Method | None:
+    """:func:`get_method` of a stored run, whose method may come from elsewhere: then ``None``."""
+    return METHODS.get(RENAMED.get(name, name))

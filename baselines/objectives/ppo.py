@@ -50,6 +50,7 @@ class PPO(Objective):
     def __init__(self, context: Context, settings: hp.PPO):
         super().__init__(context, settings)
         self.critic: RewardModel = context.new_critic()
+        self.critic.rereads = True
         self.parameters = {f"critic.{name}": p for name, p in self.critic.parameters.items()}
 
     def _values(self, sequences: Sequences) -> torch.Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from baselines.registry import METHODS
+from baselines.registry import ORDER
 from benchmark.commands.options import make_folder, show_files, task_titles
 from benchmark.core.errors import ConfigError
 
@@ -27,7 +27,7 @@ def command_compare(options: argparse.Namespace) -> int:
     from benchmark.reporting.pages import comparison as page
     from benchmark.reporting.tables import comparison
 
-    result = comparison.compare(options.a, options.b, method_order=list(METHODS), task_titles=task_titles())
+    result = comparison.compare(options.a, options.b, method_order=ORDER, task_titles=task_titles())
     make_folder(options.out)
     written = page.write(result, options.out)
     print(page.terminal(result))

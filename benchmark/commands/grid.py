@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from benchmark.commands.options import EXIT_FAILED, EXIT_INTERRUPTED, names
 from benchmark.core.paths import BUNDLED
-from benchmark.core.sections import Budget
+from benchmark.core.sections import SFT, Budget
 from benchmark.plan.resolve import Config, load_profile, with_assignments, with_user_values
 from tasks import TASKS
 
@@ -46,8 +46,8 @@ def add_grid_options(parser: argparse.ArgumentParser, *, method: str, seeds: str
 def configure(options: argparse.Namespace, methods: list[str]) -> Config:
     """The configuration that the options of :func:`add_grid_options` ask for.
 
-    A profile's base model knows the words of the bundled worlds only: with other rows a tiny Llama of the same shape is
-    trained in its place, unless ``--model`` asks for it.
+    A profile's base model knows the words of the bundled worlds only: with other rows a tiny Llama takes its place, and
+    the defaults of SFT, which are for one that starts from random numbers, unless the user asks for something else.
 
     Args:
         methods: that a bare hyperparameter in ``--set`` is meant for.
@@ -63,10 +63,13 @@ def configure(options: argparse.Namespace, methods: list[str]) -> Config:
         config = with_user_values(config, "model", {"path": options.model}, "--model")
     execution = {key: value for key in ("device", "workers") if (value := getattr(options, key)) is not None}
     config = with_user_values(config, "execution", execution, "--device/--workers")
-    config = with_assignments(config, options.assignments, methods)
-    if config.model.path == BUNDLED != options.model and config.data.source != "bundled":
-        config = with_user_values(config, "model", {"path": ""}, "--data")
-    return config
+    asked = with_assignments(config, options.assignments, methods)
+    if asked.data.source != "bundled" and config.model.path == BUNDLED != options.model:
+        for section, values in (("model", {"path": ""}), ("sft", vars(SFT()))):
+            config = with_user_values(config, section, values, "--data")
+        other = with_assignments(config, options.assignments, methods)
+        asked = asked if other.model.path else other
+    return asked
 
 
 def read_grid(options: argparse.Namespace, methods: list[str]) -> tuple[Config, dict[str, TaskSource]]:

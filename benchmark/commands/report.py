@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from baselines.registry import METHODS
+from baselines.registry import ORDER
 from benchmark.commands.options import check_folder, show_files, task_titles
 
 
 def register(commands: argparse._SubParsersAction) -> None:
-    report = commands.add_parser("report", help="rebuild tables and plots of a result folder from its files")
+    report = commands.add_parser("report", help="rebuild tables and plots of a result folder, or of a sweep, from its "
+                                 "files")
     report.add_argument("folder", type=Path, metavar="DIR")
     report.set_defaults(command=command_report)
 
 
 def command_report(options: argparse.Namespace) -> int:
+    from benchmark.studies.sweep import points
+
     check_folder(options.folder, "report")
-    show_report(options.folder)
+    if not points.is_sweep(options.folder):
+        show_report(options.folder)
+        return 0
+    for point in points.read(options.folder):
+        if list((options.folder / point.folder).glob("*/summary.json")):
+            print(f"\n{point.folder}:")
+            show_report(options.folder / point.folder)
+    show_sweep(options.folder)
     return 0
 
 
@@ -25,9 +36,21 @@ def show_report(out: Path, only: list[str] | None = None) -> None:
     """Write tables and plots of ``out`` (of the runs ``only``), print the table and name the files."""
     from benchmark.reporting import report
 
-    result = report(out, method_order=list(METHODS), task_titles=task_titles(), only=only)
+    result = report(out, method_order=ORDER, task_titles=task_titles(), only=only)
     print(result.summary)
     for caution in result.cautions:
         print(f"note: {caution}")
     print(f"{result.used} runs reported, {result.ignored} left out. Tables and plots:")
     show_files(result.written)
+
+
+def show_sweep(out: Path, only: Mapping[str, Collection[str]] | None = None) -> None:
+    """Write the tables and figures over all points of the sweep in ``out``, and name the files.
+
+    Args:
+        only: folder of a point → names of the runs to use; by default every finished one.
+    """
+    from benchmark.studies.sweep import write_report
+
+    print("\nThe sweep:")
+    show_files(write_report(out, ORDER, task_titles(), only))

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from baselines.registry import METHODS, method_groups
 from benchmark.commands.grid import add_grid_options, carry_out, exit_code, read_grid
-from benchmark.commands.options import make_folder, names, seed_list
-from benchmark.commands.report import show_report
+from benchmark.commands.options import EXIT_INTERRUPTED, make_folder, names, seed_list
+from benchmark.commands.report import show_report, show_sweep
 from benchmark.core.errors import BenchmarkError, ConfigError
 from benchmark.plan.resolve import Config
+
+if TYPE_CHECKING:
+    from benchmark.plan.sources import TaskSource
 
 
 def register(commands: argparse._SubParsersAction) -> None:
@@ -21,6 +25,10 @@ def register(commands: argparse._SubParsersAction) -> None:
         out="result folder (default results/runs/PROFILE)",
         settings="any configuration field or hyperparameter, for example loop.iterations=2 or zopro.lr=0.1",
         dry_run="print runs, budgets and an estimate; run nothing")
+    run.add_argument("--budgets", metavar="N,N,…", help="a sweep: everything at each of these budgets, such as "
+                     "0.25M,1M,4M in the profile's unit, or KIND=N,N,…")
+    run.add_argument("--dimensions", metavar="NAME,…", help="a sweep over what is trained: final-norm, norms, "
+                     "lora-1-qv, lora-8, full; with --budgets, each at every budget")
     run.set_defaults(command=command_run)
 
 
@@ -32,6 +40,8 @@ def command_run(options: argparse.Namespace) -> int:
     methods = names(options.method or ["main"], list(METHODS), "method", method_groups())
     seeds = seed_list(options.seeds)
     config, sources = read_grid(options, methods)
+    if options.budgets is not None or options.dimensions is not None:
+        return run_sweep(options, config, sources, methods, seeds)
     out = options.out or Path("results/runs") / config.profile
     runs = make_runs(config, sources, methods, seeds)
     if options.dry_run:
@@ -39,11 +49,47 @@ def command_run(options: argparse.Namespace) -> int:
 
         print(describe(runs, sources, out))
         return 0
-    return run_grid(runs, config, out, options.cache)
+    from benchmark.studies.sweep.points import is_sweep
+
+    if is_sweep(out):
+        raise ConfigError(f"--out {out} holds a sweep. Pass another folder, or the sweep's --budgets and --dimensions.")
+    return run_grid(runs, config, out, options.cache)[0]
 
 
-def run_grid(runs: list, config: Config, out: Path, cache: Path) -> int:
-    """Execute what is not finished yet, report, and return the exit code."""
+def run_sweep(options: argparse.Namespace, config: Config, sources: dict[str, TaskSource], methods: list[str],
+              seeds: list[int]) -> int:
+    """One grid after the other, each in a folder of its own, then the report over all; the worst exit code."""
+    from benchmark.grid.estimate import describe
+    from benchmark.plan.run import make_runs
+    from benchmark.start.build import check_model
+    from benchmark.studies.sweep import points
+
+    if options.budget is not None and options.budgets is not None:
+        raise ConfigError("--budget and --budgets: pass one of them. The unit can be given as --budgets KIND=N,N.")
+    out = options.out or Path("results/runs") / f"{config.profile}-sweep"
+    found = points.settings(config, options.budgets, options.dimensions)
+    for _, varied in found:
+        check_model(varied)
+    grids = [(point.folder, varied, make_runs(varied, sources, methods, seeds)) for point, varied in found]
+    if options.dry_run:
+        print("\n\n".join(describe(runs, sources, out / folder) for folder, _, runs in grids))
+        return 0
+    make_folder(out)
+    points.add(out, [point for point, _ in found])
+    worst, kept = 0, {}
+    for folder, varied, runs in grids:
+        print(f"\n{folder}:")
+        code, kept[folder] = run_grid(runs, varied, out / folder, options.cache)
+        worst = max(worst, code)
+        if code == EXIT_INTERRUPTED:
+            return code
+    if any(kept.values()):
+        show_sweep(out, kept)
+    return worst
+
+
+def run_grid(runs: list, config: Config, out: Path, cache: Path) -> tuple[int, list[str]]:
+    """Execute what is not finished yet and report; the exit code and the names of the finished runs."""
     from benchmark.grid.jobs import jobs_for
     from benchmark.run.store import RunStore
 
@@ -62,4 +108,4 @@ def run_grid(runs: list, config: Config, out: Path, cache: Path) -> int:
     if kept:
         show_report(out, kept)
     interrupted = f"{len(kept)} of {len(runs)} runs are finished and kept in {out};" if outcome.interrupted else ""
-    return exit_code({**damaged, **outcome.failed}, interrupted)
+    return exit_code({**damaged, **outcome.failed}, interrupted), kept

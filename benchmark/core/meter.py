@@ -44,9 +44,11 @@ class Meter:
         self._clock, self._synchronize = clock, synchronize
         self._stack = ["setup"]
         self._start = self._since = clock()
+        self._before = 0.0  # seconds of interrupted attempts
         self.seconds = dict.fromkeys(LEDGERS, 0.0)
         self.tokens = dict.fromkeys(LEDGERS, 0.0)
         self.completions = self.generated_tokens = 0
+        self.computed_tokens = 0.0
         self.updates = 0
 
     def _book(self) -> None:
@@ -86,8 +88,15 @@ class Meter:
         if self._stack[-1] in METHOD_LEDGERS:
             self.generated_tokens += tokens
 
+    def computed(self, tokens: float) -> None:
+        """Count forward tokens that a method's passes really computed. Not what it is charged: activations that
+        readings share, and prompts that rows share, are booked for each of them and computed once."""
+        if self._stack[-1] in METHOD_LEDGERS:
+            self.computed_tokens += tokens
+
     def spent(self) -> dict[str, float]:
-        """What the method has spent, in every kind of budget, and the tokens that it sampled for it."""
+        """What the method has spent, in every kind of budget, and the tokens that it sampled and computed
+        for it."""
         self._book()
         return {
             "forward_tokens": round(sum(self.tokens[name] for name in METHOD_LEDGERS), 3),
@@ -95,6 +104,7 @@ class Meter:
             "completions": self.completions,
             "updates": self.updates,
             "generated_tokens": self.generated_tokens,
+            "computed_tokens": round(self.computed_tokens, 3),
         }
 
     def wall_seconds(self) -> float:
@@ -105,7 +115,8 @@ class Meter:
     def state(self) -> dict[str, Any]:
         """Everything booked so far, for a checkpoint."""
         return {"wall": self.wall_seconds(), "seconds": dict(self.seconds), "tokens": dict(self.tokens),
-                "completions": self.completions, "updates": self.updates, "generated_tokens": self.generated_tokens}
+                "completions": self.completions, "updates": self.updates, "generated_tokens": self.generated_tokens,
+                "computed_tokens": self.computed_tokens}
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Go on from an interrupted run's accounts; all that this meter has booked itself was spent on setting up."""
@@ -115,15 +126,21 @@ class Meter:
         self.tokens = dict.fromkeys(LEDGERS, 0.0) | state["tokens"]
         self.completions, self.updates = state["completions"], state["updates"]
         self.generated_tokens = state.get("generated_tokens", 0)  # older checkpoints have none
+        self._before = state["wall"]
+        self.computed_tokens = state.get("computed_tokens", 0.0)
         self._start -= state["wall"]
 
-    def close(self) -> float:
-        """Seconds since the meter was made, which the ledgers must add up to.
+    def close(self, elapsed: float) -> float:
+        """Seconds of the run, interrupted attempts included, which the ledgers must add up to.
+
+        Args:
+            elapsed: seconds since the meter was made, by a clock that knows nothing of ledgers.
 
         Raises:
             RunError: they are more than 1 % apart, or a ledger is still open: what was charged would be wrong.
         """
-        wall, booked = self.wall_seconds(), sum(self.seconds.values())
+        self._book()
+        wall, booked = self._before + elapsed, sum(self.seconds.values())
         if abs(booked - wall) > 0.01 * wall or len(self._stack) > 1:
             raise RunError(f"the ledgers hold {booked:.3f} s of {wall:.3f} s (open: {', '.join(self._stack)}). The "
                            f"run's times cannot be trusted; nothing of it is used.")

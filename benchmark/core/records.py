@@ -21,7 +21,12 @@ METRICS = {
     "current_reward": ("score", "the same by the reward model as refined so far"),
     "gold": ("0–1", "mean gold score, where the rows have one"),
     "win_rate": ("0–1", "the judge's preference for the completions over π₀'s, ties a half"),
-    "kl": ("nats per completion", "KL divergence to π₀"),
+    "kl": ("nats per completion", "KL divergence to π₀, KL(π ‖ π₀)"),
+    "ess": ("0–1", "effective share of π₀'s completions when weighted by π/π₀; from 0.5 on the others are taken from "
+                   "them, below from completions of π"),
+    "reward_se": ("r₀ score", "standard error of the increase of reward over π₀, from prompts and completions"),
+    "gold_se": ("0–1", "the same of gold"),
+    "win_rate_se": ("0–1", "the same of win_rate"),
     "length": ("tokens", "mean length of a completion"),
     "ended": ("0–1", "share of completions that end with EOS"),
     "rougeL": ("0–1", "ROUGE-L F-measure against the references; tasks that ask for it"),
@@ -181,6 +186,8 @@ class SharedStart(Record):
     held_out_pairs: int = entry("number of these pairs")
     judge: JudgeUsed = entry("who judges")
     seconds: float | None = entry("time of the preparation", "s")
+    reward_sd: float | None = entry("standard deviation of r₀ over π₀'s completions of the test split; to leading "
+                                    "order no increase exceeds reward_sd · √(2 KL)", "r₀ score", default=None)
     reward_tokens: float | None = entry("forward tokens of the training of r₀, booked as a run's are", "tokens",
                                         default=None)
     reward_labels: int | None = entry("labels that r₀ learned from: pairs, and scores where the task has them, each "
@@ -205,6 +212,8 @@ class Spent(Record):
     completions: int | None = entry("completions scored by the reward model")
     updates: int | None = entry("updates")
     generated_tokens: int | None = entry("tokens sampled, prompts and padding excluded", "tokens", default=None)
+    computed_tokens: float | None = entry("policy-forward equivalents that were computed: what readings or rows share "
+                                          "counts once", "tokens", default=None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -269,6 +278,8 @@ class Summary(Record):
     initial: dict[str, Metrics] = entry("split → metrics of π₀, as in curve.jsonl")
     final: dict[str, Metrics] | None = entry("split → metrics at the end of the budget; null for a diverged run")
     reward_increase: float | None = entry("final minus initial test reward; null for a diverged run", "r₀ score")
+    reward_increase_se: float | None = entry("its standard error from prompts and completions", "r₀ score",
+                                             default=None)
     spent: Spent = entry("spent in all")
     overshoot: dict[str, Any] = entry("kind of the budget, and by what amount the last update went beyond it")
     wall_seconds: float | None = entry("time of the run, evaluation and interrupted attempts included", "s")

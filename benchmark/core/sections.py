@@ -119,14 +119,17 @@ class Budget:
     limit: float = option(300_000, "how much of it every run may spend", minimum=1e-9)
 
     @staticmethod
-    def parse(text: str) -> Budget:
-        """Read ``KIND=N``; ConfigError says what is allowed."""
+    def parse(text: str, option: str = "--budget") -> Budget:
+        """Read ``KIND=N``, N as in 300000, 300_000, 300k or 0.3M; ConfigError, naming ``option``, says what is allowed.
+        """
         kind, _, number = text.partition("=")
+        scale = {"k": "e3", "M": "e6"}.get(number[-1:], "")
         with contextlib.suppress(ValueError):
-            if kind in BUDGET_KINDS and 0 < (limit := float(number.replace("_", ""))) < math.inf:
+            limit = float((number[:-1] + scale if scale else number).replace("_", ""))
+            if kind in BUDGET_KINDS and 0 < limit < math.inf:
                 return Budget(kind, limit)
-        raise ConfigError(f"--budget {text}: expected KIND=N with KIND one of {', '.join(BUDGET_KINDS)} and N a number "
-                          f"above 0, for example --budget forward_tokens=300000.")
+        raise ConfigError(f"{option} {text}: expected KIND=N with KIND one of {', '.join(BUDGET_KINDS)} and N a number "
+                          f"above 0, for example {option} forward_tokens=300000 or forward_tokens=0.3M.")
 
 
 @dataclass(frozen=True)
@@ -145,8 +148,11 @@ class Loop:
 @dataclass(frozen=True)
 class Evaluation:
     points: int = option(8, "evaluations after the start, at equal fractions of the budget", minimum=1)
-    validation_prompts: int = option(64, "prompts of the validation split", minimum=1)
-    test_prompts: int = option(128, "prompts of the test split", minimum=1)
+    validation_prompts: int = option(64, "prompts of the validation split; 0 = all", minimum=0)
+    test_prompts: int = option(0, "prompts of the test split; 0 = all", minimum=0)
+    validation_completions: int = option(2, "completions of each of them, of π₀ and of a policy that is far from it; "
+                                            "1 = every policy is sampled from", minimum=1)
+    test_completions: int = option(4, "the same on the test split", minimum=1)
     samples: int = option(8, "test completions kept as text in every run directory", minimum=0)
     reference_increase: float = option(0.0, "reward increase that counts as 1 in normalised scores, frozen by the "
                                             "tuning; 0 = none", minimum=0)
@@ -177,6 +183,7 @@ WITHOUT_EFFECT = ("workers", "keep", "keep_every", "checkpoint_seconds")  # fiel
 # Fields that came after protocol 1.1: section → field → what stood for it before, given the section's other fields.
 LATER: dict[str, dict[str, Callable[[dict[str, Any]], Any]]] = {
     "adapter": {"kind": lambda adapter: "full" if adapter.get("rank") == 0 else "lora", "only": lambda adapter: ""},
+    "evaluation": {"validation_completions": lambda evaluation: 1, "test_completions": lambda evaluation: 1},
     "method": {"samples": lambda method: 1, "warm_start_schedule": lambda method: "method"},  # hyperparameters
 }
 

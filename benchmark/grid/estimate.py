@@ -60,7 +60,11 @@ def describe(runs: list[Run], sources: dict[str, TaskSource], out: Path) -> str:
         each = {"forward_tokens": 1, "completions": tokens * PASSES,
                 "updates": config.loop.sequences_per_update * tokens * PASSES}[budget.kind]
         optimise = budget.limit * each * per_token
-    evaluated = config.evaluation.points * config.evaluation.validation_prompts + config.evaluation.test_prompts
+    evaluation, prompts = config.evaluation, next(iter(sources.values())).data.prompts
+    validated, tested = (len(prompts[split][: count or None]) for split, count in (
+        ("validation", evaluation.validation_prompts), ("test", evaluation.test_prompts)))
+    evaluated = (evaluation.points * validated * evaluation.validation_completions
+                 + tested * evaluation.test_completions)
     refined = config.loop.iterations * config.loop.refine_pairs * 2 * (1 + 3 * config.loop.refine_epochs)
     other = (evaluated * 4 + refined) * tokens * per_token
     sft, reward = config.sft, config.reward_model

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+from baselines.registry import get_method
 from benchmark.core.errors import ConfigError
 from benchmark.core.paths import within
 from benchmark.grid.jobs import Preparation, as_configured
@@ -26,12 +27,13 @@ def finished_runs(folder: Path, tasks: list[str], methods: list[str], seeds: lis
     """
     stores = [RunStore(within(folder, path)) for path in sorted(folder.glob("*__*__s*__*"))]
     found = [(load_run(store.folder, trust_remote_code), store) for store in stores if store.done]
-    found = [(run, store) for run, store in found if run.task in tasks and run.method in methods
+    found = [(run, store) for run, store in found if run.task in tasks and get_method(run.method).name in methods
              and (seeds is None or run.seed in seeds)]
     if not found:
         raise ConfigError(f"{folder}: no finished run of {', '.join(methods)} on {', '.join(tasks)} there. Pass the "
                           f"--out folder of a run command.")
-    return sorted(found, key=lambda item: (tasks.index(item[0].task), item[0].seed, methods.index(item[0].method)))
+    return sorted(found, key=lambda item: (tasks.index(item[0].task), item[0].seed,
+                                           methods.index(get_method(item[0].method).name)))
 
 
 def with_models(run: Run, model: str | None, judge: str | None) -> Run:

@@ -6,7 +6,7 @@ import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from baselines.registry import METHODS
+from baselines.registry import ORDER
 from benchmark.core.errors import AGAIN, BenchmarkError, ConfigError
 from benchmark.core.files import json_object
 from benchmark.core.locks import holder
@@ -60,7 +60,7 @@ def standings(out: Path) -> list[Standing]:
     if not found:
         raise ConfigError(f"{out}: no run directory there. Pass the --out folder of a run command (of `tune`: its "
                           f"runs folder).")
-    order = {name: place for place, name in enumerate(METHODS)}
+    order = {name: place for place, name in enumerate(ORDER)}
     return sorted(found, key=lambda s: (s.task, order.get(s.method, len(order)), s.method, s.seed, s.name))
 
 

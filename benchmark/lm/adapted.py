@@ -7,7 +7,7 @@ switched off, or with the tensors that it trains as they were at the start.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -15,8 +15,10 @@ from torch import nn
 from torch.autograd import forward_ad
 
 from benchmark.core.meter import Meter
+from benchmark.lm.below import Below
 from benchmark.lm.encoder import Encoder
 from benchmark.lm.generation import heeds_masks
+from benchmark.lm.replacing import replaced
 from benchmark.lm.sequences import Packed, Sequences, evaluating
 
 Tensors = dict[str, torch.Tensor]
@@ -37,21 +39,14 @@ def adapted_layers(model: nn.Module) -> list[tuple[nn.Module, str, Any]]:
             if isinstance(child, LoraLayer)]
 
 
-@contextlib.contextmanager
-def replaced(places: Iterable[tuple[nn.Module, str, nn.Module | nn.Parameter]]) -> Iterator[None]:
-    """Inside, the attribute ``name`` of ``module`` is ``value``, for every (module, name, value)."""
-    before = [(module, name, getattr(module, name)) for module, name, _ in places]
-    try:
-        for module, name, value in places:
-            setattr(module, name, value)
-        yield
-    finally:
-        for module, name, value in before:
-            setattr(module, name, value)
-
-
 class Adapted:
-    """What policy, reward model and critic share: a model, the tensors of it that are trained, and its cost."""
+    """What policy, reward model and critic share: a model, the tensors of it that are trained, and its cost.
+
+    Attributes:
+        rereads: whether it reads the same sequences more than once.
+    """
+
+    rereads = True
 
     def __init__(self, model: nn.Module, encoder: Encoder, meter: Meter, batch: int, share: float = 1.0):
         self.model, self.encoder, self.meter, self.batch, self.share = model, encoder, meter, batch, share
@@ -62,9 +57,11 @@ class Adapted:
         self._adapters = adapted_layers(model)
         self._base: list[tuple[nn.Module, str, nn.Module | nn.Parameter]] = [
             (parent, name, layer.get_base_layer()) for parent, name, layer in self._adapters]
+        self._below = Below(model, self.plain.base_model, self.parameters.values())
         # What the model was found to be on the first rows it read ("packing": rows that share a prompt can share its
         # forward pass). A resumed run would find it out on other rows, so checkpoints hold it.
         self.found: dict[str, bool] = {}
+        self._looked = False  # at what comes before and after the layers
         model.eval()
 
     def state(self) -> Tensors:
@@ -97,11 +94,56 @@ class Adapted:
     def hidden(self, sequences: Sequences) -> torch.Tensor:
         """Last hidden states (B, 1 + R, H) of the backbone: at the prompt's last token and at each completion token.
 
-        Where several rows have the same prompt it is read once, by models for which that gives the same numbers.
+        Where several rows have the same prompt it is read once, by models for which that gives the same numbers. What
+        comes before the first trained parameter is computed once for all readings of ``sequences`` that are kept.
         """
-        if sequences.packed is None or not self._packs(sequences, sequences.packed):
-            return self._hidden_plain(sequences)
-        return self._hidden_packed(sequences.packed)
+        packed = sequences.packed
+        packed = packed if packed is not None and self._packs(sequences, packed) else None
+        below, known = self._below, sequences.known
+        if known is None or not self.rereads or not self._repeats(sequences):
+            self._compute(sequences, packed, 1.0)
+            return self._hidden(sequences, packed)
+        self._compute(sequences, packed, below.share if self in known else 1.0)
+        return self._hidden_again(sequences, packed, known)
+
+    def _hidden_again(self, sequences: Sequences, packed: Packed | None, known: dict[object, Any]) -> torch.Tensor:
+        """:meth:`hidden`; ``known`` has what the layers below said, or gets it."""
+        below = self._below
+        if self not in known:
+            with below.noted() as found:
+                hidden = self._hidden(sequences, packed)
+            known[self] = found[0] if below.last is None else self._completions(found[0], sequences, packed)
+            if below.last is None:
+                return hidden
+        if below.last is not None:
+            return below.last(known[self])
+        with below.given(known[self]):
+            return self._hidden(sequences, packed)
+
+    def _hidden(self, sequences: Sequences, packed: Packed | None) -> torch.Tensor:
+        return self._hidden_plain(sequences) if packed is None else self._hidden_packed(packed)
+
+    @staticmethod
+    def _completions(states: torch.Tensor, sequences: Sequences, packed: Packed | None) -> torch.Tensor:
+        return packed.completions(states) if packed else states[:, sequences.prompt_length - 1 :]
+
+    @torch.no_grad()
+    def _repeats(self, sequences: Sequences) -> bool:
+        """Whether there are layers below the first trained parameter that can be left out: seen once, on one row."""
+        below = self._below
+        if below.depth == 0 or self.found.get("repeats") is False:
+            return False
+        if not self._looked:
+            self._looked = True
+            row, known = sequences.select(slice(0, 1)), dict[object, Any]()
+            with evaluating(self.model):
+                below.seen(lambda: self._hidden_plain(row))
+                if below.depth:
+                    plain = self._hidden_plain(row)
+                    again = [self._hidden_again(row, None, known) for _ in range(2)][1]
+                    same = bool((again - plain).abs().max() <= 1e-4 * plain.abs().max())
+                    self.found.setdefault("repeats", same)
+        return below.depth > 0 and self.found["repeats"]
 
     def _hidden_plain(self, sequences: Sequences) -> torch.Tensor:
         states = self.plain.base_model(input_ids=sequences.ids, attention_mask=sequences.mask,
@@ -171,9 +213,19 @@ class Adapted:
     def _charge(self, sequences: Sequences) -> None:
         tokens = int(sequences.mask.sum())
         self.meter.forward(tokens, self.share)
-        # Tangents cost what gradients do: those of activations as much as a forward pass, those of weights on top.
-        if torch.is_grad_enabled() or forward_ad._current_level >= 0:
+        if _differentiates():
             self.meter.backward(tokens, self.trained, self.share)
+
+    def _compute(self, sequences: Sequences, packed: Packed | None, above: float) -> None:
+        """Book what a pass computes: the tokens of its layout, in ``above`` of the model where the rest is known."""
+        tokens = float(sequences.mask.sum() if packed is None else packed.mask.diagonal(dim1=2, dim2=3).sum())
+        back = self._below.share + self.trained if _differentiates() else 0.0  # no gradient goes below what is trained
+        self.meter.computed(tokens * (above + back) * self.share)
+
+
+def _differentiates() -> bool:
+    """Tangents cost what gradients do: those of activations as much as a forward pass, those of weights on top."""
+    return torch.is_grad_enabled() or forward_ad._current_level >= 0
 
 
 def _short(name: str) -> str:

@@ -41,7 +41,10 @@ class Policy(Adapted):
     def logits(self, sequences: Sequences) -> torch.Tensor:
         """Logits (B, R, V) that predict the completion's tokens; only those positions are computed."""
         self._charge(sequences)
-        return self._logits(sequences)
+        if not self._head_is_plain(sequences):
+            self._compute(sequences, None, 1.0)
+            return self._logits(sequences)
+        return self.plain.get_output_embeddings()(self.hidden(sequences)[:, :-1])
 
     def _logits(self, sequences: Sequences) -> torch.Tensor:
         length = sequences.ids.shape[1] - sequences.prompt_length
@@ -56,6 +59,7 @@ class Policy(Adapted):
         """
         self._charge(sequences)
         if not self._head_is_plain(sequences):
+            self._compute(sequences, None, 1.0)
             values = token_logprobs(self._logits(sequences), sequences.completion_ids, temperature)
         else:
             hidden = self.hidden(sequences)[:, :-1]
@@ -119,6 +123,7 @@ class Policy(Adapted):
                 parts.append(Sequences(whole, seen, width))
                 self.meter.forward(int(seen.sum()), self.share)
                 self.meter.generated(int(seen[:, width:].sum()))
+                self.meter.computed(int(mask.sum() + seen[:, width:].sum()) * self.share)
                 logprobs.append(values)
         return join(parts, encoder.pad), _pad_stack(logprobs, 0.0)
 

@@ -11,6 +11,8 @@ from benchmark.lm.sequences import Sequences
 class RewardModel(Adapted):
     """r: the backbone with a scalar head, read at the last token of the completion (also PPO's critic)."""
 
+    rereads = False  # a completion is scored once; the critic says otherwise
+
     def values(self, sequences: Sequences) -> torch.Tensor:
         """The head's output (B, 1 + R), float32: at the prompt's last token and at each completion token."""
         self._charge(sequences)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -95,6 +94,7 @@ class Sampler:
             reference_temperature: temperature of ``reference``; None = the decoding temperature.
         """
         sampled, logprobs = self.policy.generate(prompts, self.temperature, *seed, copies=k)
+        sampled = sampled.kept()  # π₀ is the policy below the first trained parameter
         with self.policy.reference():
             reference = self.policy.logprobs_chunked(sampled, reference_temperature or self.temperature)
         rewards = self.reward.score_chunked(sampled)
@@ -116,8 +116,8 @@ class Prompts:
     k: int
     info: dict[str, float] = field(default_factory=dict)
 
-    def split(self, size: int) -> Iterator[Prompts]:
-        yield self
+    def split(self, size: int) -> list[Prompts]:
+        return [self]
 
     def shuffled(self, *seed: object) -> Prompts:
         """Itself: other places would have other draws."""
@@ -147,21 +147,28 @@ class Batch:
 
     @staticmethod
     def of(parts: tuple[Sequences, ...], values: dict[str, torch.Tensor], **info: float) -> Batch:
-        return Batch(parts, values, len(parts[0]), sum(int(p.completion_mask.sum()) for p in parts), info)
+        return Batch(tuple(part.kept() for part in parts), values, len(parts[0]),
+                     sum(int(p.completion_mask.sum()) for p in parts), info)
 
     @cached_property
     def whole(self) -> Sequences:
         """All rows as one: those of the first part, then those of the second."""
-        return self.parts[0] if len(self.parts) == 1 else join(list(self.parts))
+        return self.parts[0] if len(self.parts) == 1 else join(list(self.parts)).kept()
 
-    def split(self, size: int) -> Iterator[Batch]:
-        """Micro-batches of at most ``size`` rows."""
+    @cached_property
+    def _splits(self) -> dict[int, list[Batch]]:
+        return {}
+
+    def split(self, size: int) -> list[Batch]:
+        """Micro-batches of at most ``size`` rows, the same ones each time."""
         if len(self) <= size:
-            yield self
-            return
-        for rows in chunks(len(self), size):
-            yield replace(self, parts=tuple(p.select(rows, trim=False) for p in self.parts),
-                          values={name: value[rows] for name, value in self.values.items()})
+            return [self]
+        if size not in self._splits:
+            self._splits[size] = [
+                replace(self, parts=tuple(p.select(rows, trim=False).kept() for p in self.parts),
+                        values={name: value[rows] for name, value in self.values.items()})
+                for rows in chunks(len(self), size)]
+        return self._splits[size]
 
     def shuffled(self, *seed: object) -> Batch:
         """The same rows in an order drawn from the stream ``seed``."""

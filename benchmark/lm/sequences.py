@@ -11,6 +11,7 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import nn
@@ -26,11 +27,17 @@ class Sequences:
         ids: (B, P + R) token ids.
         mask: (B, P + R), 1 on prompt and completion tokens (the completion's EOS included), 0 on padding.
         prompt_length: P, the same for all rows.
+        known: of rows that are kept to be read again, reader → what every reading of them has in common.
     """
 
     ids: torch.Tensor
     mask: torch.Tensor
     prompt_length: int
+    known: dict[object, Any] | None = None
+
+    def kept(self) -> Sequences:
+        """These rows, to be read again."""
+        return self if self.known is not None else Sequences(self.ids, self.mask, self.prompt_length, {})
 
     @property
     def completion_ids(self) -> torch.Tensor:

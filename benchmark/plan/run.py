@@ -19,7 +19,7 @@ from benchmark.plan.resolve import Config, with_section
 from benchmark.plan.sources import TaskSource
 from tasks import TASKS
 
-PROTOCOL = "1.1"  # results of different protocol versions are never put in one table
+PROTOCOL = "1.2"  # results of different protocol versions are never put in one table
 MODEL_DIGESTS = ("model_digest", "judge_digest")  # of models that lie in a folder: its name alone says little
 
 
@@ -32,6 +32,7 @@ class Run:
     seed: int
     config: Config
     versions: dict[str, str] = field(hash=False)
+    protocol: str = PROTOCOL  # a stored run has its own
 
     @property
     def budget(self) -> Budget:
@@ -51,7 +52,7 @@ class Run:
         values["execution"] = {k: v for k, v in values["execution"].items() if k not in WITHOUT_EFFECT}
         values.pop("profile")
         parts = {"config": values, "task": self.task, "method": self.method, "seed": self.seed,
-                 "version": get_method(self.method).version, "protocol": PROTOCOL, **self.versions}
+                 "version": get_method(self.method).version, "protocol": self.protocol, **self.versions}
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:8]
 
     @property
@@ -60,7 +61,7 @@ class Run:
 
     def identity(self) -> dict[str, Any]:
         """The ``run`` part of ``config.json`` and ``summary.json``."""
-        return Identity(task=self.task, method=self.method, seed=self.seed, hash=self.hash, protocol=PROTOCOL,
+        return Identity(task=self.task, method=self.method, seed=self.seed, hash=self.hash, protocol=self.protocol,
                         profile=self.config.profile, budget=self.budget, **self.versions).as_row()
 
 
@@ -77,14 +78,15 @@ def load_run(folder: Path, trust_remote_code: bool = False) -> Run:
         stored = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         identity, values = stored["run"], with_later(stored["config"])
         sections = {name: cls(**values[name]) for name, cls in SECTIONS.items()}
-        config = Config(profile=values["profile"], **sections, methods={identity["method"]: values["method"]})
+        method = get_method(identity["method"])
+        config = Config(profile=values["profile"], **sections, methods={method.name: values["method"]})
         for name in SECTIONS:
             with_section(config, name, values[name], "config.json")  # its types and ranges; the values stay as stored
-        get_method(identity["method"]).check(values["method"], "config.json")
+        method.check(values["method"], "config.json")
         versions = {name: identity[name] for name in ("task_version", "revision", *MODEL_DIGESTS)
                     if name in identity or name not in MODEL_DIGESTS}
         run = Run(check_name(identity["task"], TASKS, "task"), identity["method"], int(identity["seed"]), config,
-                  versions)
+                  versions, str(identity["protocol"]))
     except (OSError, ValueError, ArithmeticError, LookupError, TypeError, AttributeError, RecursionError,
             ConfigError) as error:
         raise BenchmarkError(f"{folder.name}/config.json: not a run of this version ({error}).") from None

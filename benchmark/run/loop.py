@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -13,11 +14,10 @@ from baselines.estimators.health import Health, noise_floor
 from benchmark.core.checkpoint import Saved
 from benchmark.core.errors import RunError
 from benchmark.core.meter import Meter, PeakMemory
-from benchmark.core.records import CurveRow, HealthFigures, Resumed, Spent, Summary, UpdateRow
+from benchmark.core.records import CurveRow, HealthFigures, Metrics, Resumed, Spent, Summary, UpdateRow
 from benchmark.lm.rollout import AnyBatch
 from benchmark.plan.run import Run
 from benchmark.run.description import environment, sample_rows
-from benchmark.run.evaluation import Evaluation
 from benchmark.run.participants import Participants
 from benchmark.run.prepared import Prepared
 from benchmark.run.problem import BatchProblem
@@ -32,7 +32,8 @@ class RunInProgress:
     """Spends a run's budget: participants act, the meter counts, the store keeps."""
 
     def __init__(self, run: Run, prepared: Prepared, store: RunStore, report: Report,
-                 meter: Meter | None = None) -> None:
+                 meter: Meter | None = None, clock: Callable[[], float] = time.perf_counter) -> None:
+        self._clock, self._started = clock, clock()  # beside the meter's own, which adds up whatever it books
         cuda = prepared.device.type == "cuda"
         self.run, self.store, self.report = run, store, report
         self.meter = meter or Meter(synchronize=torch.cuda.synchronize if cuda else lambda: None)
@@ -46,8 +47,8 @@ class RunInProgress:
         self.health, self.noise = Health(), dict[int, float]()
         self.iteration, self.begun = 0, False  # the present one, and whether its first update has been made
         self.evaluated = 0  # evaluation points passed, of config.evaluation.points
-        self.latest: Evaluation = self.who.baseline["validation"]
-        self.final: Evaluation = self.who.baseline["test"]
+        self.latest: Metrics = self.who.starts["validation"].metrics
+        self.final: Metrics = self.who.starts["test"].metrics
         self.peaks: dict[str, float] = {}
         self.resumed: list[int] = []  # updates after which interrupted attempts were taken up again
         self._saved_at = 0.0  # wall seconds at the last checkpoint
@@ -126,7 +127,7 @@ class RunInProgress:
 
     # A checkpoint holds parts that say their own state, and fields of this object.
     PARTS = ("meter", "estimator")
-    FIELDS = ("iteration", "begun", "warm", "paused", "evaluated", "peaks", "resumed")
+    FIELDS = ("iteration", "begun", "warm", "paused", "evaluated", "latest", "final", "peaks", "resumed")
 
     def _checkpoint(self) -> None:
         """Keep all that the rest of the run depends on."""
@@ -136,7 +137,7 @@ class RunInProgress:
                 **{name: getattr(self, name) for name in self.FIELDS},
                 **{name: getattr(self, name).state() for name in self.PARTS},
                 "policy": who.policy.saved(), "reward": who.reward.saved(), "objective": who.objective.state(),
-                "refinement": self.refinement.prompts.state(), "latest": vars(self.latest), "final": vars(self.final)})
+                "refinement": self.refinement.prompts.state()})
         self._saved_at = self.meter.wall_seconds()
 
     def _checkpoint_if_due(self) -> None:
@@ -154,7 +155,6 @@ class RunInProgress:
         who.reward.restore(saved["reward"])
         who.objective.load_state(saved["objective"])
         self.refinement.prompts.load_state(saved["refinement"])
-        self.latest, self.final = Evaluation(**saved["latest"]), Evaluation(**saved["final"])
         self.estimator = who.new_estimator(self.warm)
         if self.begun:
             self.estimator.begin_iteration(self.iteration, self.store)
@@ -171,7 +171,7 @@ class RunInProgress:
         self.memory.start()
         self.peaks["loaded"] = self.memory.now()
         for split in ("validation", "test"):
-            self._record(split, 0.0, self.who.baseline[split])
+            self._record(split, 0.0, self.who.starts[split].metrics)
         self._save()
 
     def _save(self) -> None:
@@ -209,19 +209,19 @@ class RunInProgress:
             self.final = self._evaluate("test", 1.0)
         self.memory.start()
 
-    def _evaluate(self, split: str, fraction: float) -> Evaluation:
+    def _evaluate(self, split: str, fraction: float) -> Metrics:
         with self.meter.ledger("evaluate"):
-            evaluation = self.who.evaluator.evaluate(self.who.policy, self.who.reward, split)
-        self._record(split, fraction, evaluation)
-        return evaluation
+            metrics = self.who.evaluator.evaluate(self.who.policy, self.who.reward, split)
+        self._record(split, fraction, metrics)
+        return metrics
 
-    def _record(self, split: str, fraction: float, evaluation: Evaluation) -> None:
-        finite("the evaluation's", evaluation.metrics)
+    def _record(self, split: str, fraction: float, metrics: Metrics) -> None:
+        finite("the evaluation's", metrics)
         with self.meter.ledger("log"):
             self.store.append("curve.jsonl", CurveRow(
                 split=split, fraction=fraction, update=self.meter.updates, iteration=self.iteration,
                 spent=Spent.of(self.meter.spent()), ledgers=dict(self.meter.seconds),
-                metrics=evaluation.metrics).as_row())
+                metrics=metrics).as_row())
 
     def _log_update(self, figures: dict[str, float]) -> None:
         finite("the update's", figures)
@@ -230,25 +230,28 @@ class RunInProgress:
             self.store.append("updates.jsonl", UpdateRow(update=self.meter.updates, iteration=self.iteration,
                                                          figures=figures, spent=Spent.of(spent)).as_row())
             self.report({"share": min(1.0, spent[self.slices.kind] / self.slices.limit),
-                         "stage": f"i{self.iteration + 1}", "reward": self.latest.metrics["reward"],
+                         "stage": f"i{self.iteration + 1}", "reward": self.latest["reward"],
                          "seconds": self.meter.wall_seconds()})
 
     def _save_samples(self) -> None:
-        for row in sample_rows(self.who, self.final):
-            self.store.append("samples.jsonl", row)
+        with self.meter.ledger("evaluate"):
+            for row in sample_rows(self.who):
+                self.store.append("samples.jsonl", row)
 
     def _summary(self, status: str, warnings: list[str]) -> Summary:
         """The content of ``summary.json``; closes the meter."""
         meter, kind = self.meter, self.slices.kind
-        initial = {split: evaluation.metrics for split, evaluation in self.who.baseline.items()}
-        final = {"validation": self.latest.metrics, "test": self.final.metrics} if status == "done" else None
+        initial = {split: start.metrics for split, start in self.who.starts.items()}
+        final = {"validation": self.latest, "test": self.final} if status == "done" else None
         spent = meter.spent()
         health = self.health.summary()
         return Summary(
             status=status, run=self.run.identity(), initial=initial, final=final,
             reward_increase=final["test"]["reward"] - initial["test"]["reward"] if final else None,
+            reward_increase_se=self.final["reward_se"] if final else None,
             spent=Spent.of(spent), overshoot={"kind": kind, "amount": max(0.0, spent[kind] - self.slices.limit)},
-            wall_seconds=meter.close(), ledgers=dict(meter.seconds), ledger_tokens=dict(meter.tokens),
+            wall_seconds=meter.close(self._clock() - self._started), ledgers=dict(meter.seconds),
+            ledger_tokens=dict(meter.tokens),
             peak_memory_mib=self.peaks, health=HealthFigures.of(health) if health else None,
             trained_parameters=sum(p.numel() for p in self.who.policy.parameters.values()), warnings=tuple(warnings),
             pairs_read=self.who.objective.pairs_read,

@@ -7,7 +7,7 @@ from baselines.registry import get_method
 from benchmark.core.meter import Meter
 from benchmark.lm.rollout import PromptStream, Sampler
 from benchmark.plan.run import Run
-from benchmark.run.evaluation import Evaluator, load_baseline
+from benchmark.run.evaluation import Evaluator, load_starts
 from benchmark.run.prepared import Prepared
 
 
@@ -24,8 +24,8 @@ class Participants:
         self.values = self.method.resolved(run.config.methods)  # hyperparameters
         self.policy = prepared.policy(meter, run.seed)
         self.reward = prepared.reward(meter, run.seed, policy=self.policy)
-        self.baseline = load_baseline(prepared.folder / "baseline.json")
-        self.evaluator = Evaluator(prepared, self.reward.state(), run.seed, self.baseline)
+        self.starts = load_starts(prepared.folder / "baseline.json")
+        self.evaluator = Evaluator(prepared, self.reward.state(), run.seed, self.starts)
         with meter.ledger("rollout"):  # what only this method needs (PPO's critic) is charged to it
             self.objective = self.objective_on("prompts", "rollout")
 

@@ -30,7 +30,7 @@ from tasks import get_task
 from tasks.adapter import TaskAdapter
 from tasks.examples import Prompt
 
-VERSION = "3"  # part of the cache key: raise it when a preparation would come out different
+VERSION = "4"  # part of the cache key: raise it when a preparation would come out different
 CHECKSUMS = "checksums.json"
 COMPUTED_WITH = ("device", "threads", "forward_batch", "backward_batch")  # fields of execution that can move last bits
 
@@ -46,7 +46,8 @@ def preparation_key(config: Config, task: str, seed: int, versions: dict[str, st
     for section, name in (("data", "max_rejected"), ("adapter", "kind"), ("adapter", "only")):
         del parts[section][name]
     parts |= {"execution": {k: values["execution"][k] for k in COMPUTED_WITH},
-              "prompts": (config.evaluation.validation_prompts, config.evaluation.test_prompts),
+              "prompts": [vars(config.evaluation)[f"{split}_{what}"] for split in ("validation", "test")
+                          for what in ("prompts", "completions")],
               "task": task, "seed": seed, "preparation": VERSION, "torch": torch.__version__,
               "packages": provenance.packages(), **versions}
     if config.adapter.dropout:  # its stream once was the process's own; what has none is as it was

@@ -38,7 +38,7 @@ from benchmark.lm.reward import RewardModel
 from benchmark.lm.trained import add_adapter, add_lora
 from benchmark.lm.training import accuracy, reward_cost, train_reward, train_sft
 from benchmark.plan.resolve import Config
-from benchmark.run.evaluation import Evaluator, save_baseline
+from benchmark.run.evaluation import Evaluator, save_starts
 from benchmark.run.prepared import Prepared, PreparedData, judge_model, parameter_count, read_encoder
 from benchmark.start.encoded_rows import Rows
 from benchmark.start.gold import scale
@@ -205,13 +205,13 @@ class Building:
         return scale(self.data.gold, [said for _, said in self.rows.demonstrations], prompts)
 
     def evaluate_start(self) -> None:
-        """Evaluate π₀ on both splits and keep the result, from which every run's curve starts."""
+        """Sample and score π₀'s completions of both splits, which every run is measured on and starts from."""
         prepared, meter = Prepared(self.folder, self.config, self.task), Meter()
         policy = prepared.policy(meter, self.seed)
         reward = prepared.reward(meter, self.seed)
         evaluator = Evaluator(prepared, reward.state(), self.seed)
-        save_baseline(self.folder / "baseline.json",
-                      {split: evaluator.evaluate(policy, reward, split) for split in ("validation", "test")})
+        save_starts(self.folder / "baseline.json",
+                    {split: evaluator.start(policy, reward, split) for split in ("validation", "test")})
 
     @property
     def dtype(self) -> torch.dtype:

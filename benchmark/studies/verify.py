@@ -14,7 +14,7 @@ from benchmark.core import provenance
 from benchmark.core.errors import ConfigError
 from benchmark.core.failures import explain
 from benchmark.core.fields import flat
-from benchmark.core.files import write_json
+from benchmark.core.files import read_object, write_json
 from benchmark.core.locks import locked
 from benchmark.core.paths import without_places
 from benchmark.core.seeding import derive_seed
@@ -24,13 +24,13 @@ from benchmark.grid.finished import config_to_prepare
 from benchmark.grid.jobs import Job, Preparation, RunJob
 from benchmark.grid.launchers import local
 from benchmark.lm.loading import device_of
-from benchmark.plan.run import Run
+from benchmark.plan.run import PROTOCOL, Run
 from benchmark.run.prepared import preparation_folder
 from benchmark.run.store import RunStore
 
 TIMES = ("seconds", "ledgers")  # fields of a row that no repetition can share
 LOGS = ("updates.jsonl", "curve.jsonl")
-LATER = ("spent.generated_tokens",)  # fields that runs of earlier versions lack
+LATER = ("spent.generated_tokens", "spent.computed_tokens")  # fields that runs of earlier versions lack
 IDENTICAL, WITHIN, DIFFERENT, FAILED = "identical", "within tolerance", "different", "failed"
 GOOD = (IDENTICAL, WITHIN)
 SAME_PLATFORM = "on the same platform and versions, where a run should repeat bit for bit"
@@ -217,8 +217,15 @@ def verify(folder: Path, runs: list[tuple[Run, RunStore]], cache: Path, data: st
     """Repeat ``runs`` of the result folder ``folder`` in a temporary one; write ``folder/verify.json``.
 
     Raises:
-        ConfigError: a run cannot be repeated exactly, because its budget is one of seconds.
+        ConfigError: a run cannot be repeated exactly, because its budget is one of seconds or its protocol another.
     """
+    other = [(run, store) for run, store in runs if run.protocol != PROTOCOL]
+    if other:
+        run, store = other[0]
+        made = read_object(store.folder / "environment.json").get("commit")
+        raise ConfigError(f"verify: {run.name} was made under protocol {run.protocol}, and this version follows "
+                          f"{PROTOCOL}, which gives other numbers. Check out the commit that made it"
+                          f"{f' ({made[:10]})' if made else ''} and verify it there.")
     timed = [run.name for run, _ in runs if run.budget.kind == "seconds"]
     if timed:
         raise ConfigError(f"verify: {timed[0]} has a budget of seconds, which no repetition shares. Choose others by "

@@ -39,7 +39,7 @@ def moved(store, iteration):
 
 
 def test_the_group_is_zopro_and_every_control():
-    assert set(method_groups()["ablation"]) == {"zopro", "zopro-published", "no-update", "mezo-warm", *CHANGES}
+    assert set(method_groups()["ablation"]) == {"zopro", "zopro-published", "frozen", "mezo-warm", *CHANGES}
     assert set(method_groups()["main"]).isdisjoint(CHANGES)
     groups = method_groups()
     assert names(["ablation,rloo"], list(METHODS), "method", groups) == ["rloo", *[
@@ -96,8 +96,8 @@ def test_mezo_warm_begins_as_zopro_does_and_goes_on_with_mezos_settings(prepared
     assert [row["lr"] for row in rows["mezo-warm"][2:]] == [1e-3, 1e-3] and "weight" not in rows["mezo-warm"][2]
 
 
-def test_no_update_shows_that_the_evaluation_has_no_noise_of_its_own(run_control):
-    summary, store, _ = run_control("no-update")
+def test_a_frozen_policy_has_increased_nothing_to_the_last_digit(run_control):
+    summary, store, _ = run_control("frozen")
     assert not any(moved(store, i) for i in range(3))
     for split in ("validation", "test"):  # apart from the current reward model's score, which is refined
         same = summary["initial"][split].keys() - {"current_reward"}

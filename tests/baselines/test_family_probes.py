@@ -327,3 +327,20 @@ def test_random_search_goes_to_the_best_of_its_points_if_it_is_better():
         expected = before + 0.1 * zs[best - 1] if best else before
         assert torch.allclose(flat(params), expected, atol=1e-6)
         assert problem(bent(params), batch()).value() == pytest.approx(counted.readings[best], rel=1e-4)
+
+
+@pytest.mark.parametrize("method", ["mezo-momentum", "mezo-adam", "mezo-adam-dpo", "radazo"])
+def test_moments_are_kept_over_iterations_unless_the_schedule_asks_for_new_ones(method):
+    """As in the one optimiser of ZO-Bench's trainer."""
+    def after(iterations, **values):
+        params = parameters()
+        estimator = made(method, params, **values)
+        for iteration in range(iterations):
+            estimator.begin_iteration(iteration, None)
+            for _ in range(4 // iterations):
+                step(estimator, bent(params), batch())
+        return flat(params)
+
+    assert torch.equal(after(1), after(2))
+    renewed = {"schedule": "linear_iteration"}
+    assert not torch.equal(after(1, **renewed), after(2, **renewed))

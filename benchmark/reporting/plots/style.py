@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from baselines.registry import METHODS, method_groups
+from baselines.registry import RENAMED, find, method_groups
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ PALETTE: dict[str, Look] = {
     "zopro-shuffled": Look("#56B4E9", "d", (0, (1.2, 1.2)), 1.5),
     "zopro-published": Look("#882255", "P", (0, (1.2, 1.2)), 1.5),
     "mezo-warm": Look("#CC6677", "2", (0, (4, 1.5)), 1.5),
-    "no-update": Look("#999999", "8", "-", 1.5),
+    "frozen": Look("#999999", "8", "-", 1.5),
     # The zeroth-order family in subspaces, along momentum and curvature, in parts: thin and dashed; MeZO's on the DPO
     # loss dash-dotted in the same colour.
     **{f"{name}{suffix}": Look(colour, marker, line, 1.2)
@@ -116,7 +116,7 @@ LABELS = {
     "zopro-shuffled": "shuffled advantages",
     "zopro-published": "ZOPrO, published settings",
     "mezo-warm": "MeZO after the warm start",
-    "no-update": "no update (lr = 0)",
+    "frozen": "no update (lr = 0)",
     **{f"{name}{suffix}": f"{words}{after}"
        for name, words in (
            ("lozo", "LOZO"), ("lozo-m", "LOZO-M"), ("conmezo", "ConMeZO"), ("hizoo", "HiZOO"), ("subzero", "SubZero"),
@@ -195,8 +195,9 @@ RC = {
 
 
 def key(name: str) -> str:
-    """Name in the spelling of the tables above."""
-    return name.lower().replace("_", "-")
+    """Name in the spelling of the tables above, and as it is now."""
+    name = name.lower().replace("_", "-")
+    return RENAMED.get(name, name)
 
 
 def label(method: str) -> str:
@@ -228,8 +229,8 @@ def groups(methods: Sequence[str]) -> dict[str, list[str]]:
     folder of controls alone, or of none) all stand together.
     """
     family = method_groups()["ablation"]
-    controls = [m for m in methods if m in family]
-    main = [m for m in methods if m not in METHODS or METHODS[m].group != "ablation"]
+    controls = [m for m in methods if key(m) in family]
+    main = [m for m in methods if (known := find(m)) is None or known.group != "ablation"]
     if set(main) <= set(controls) or set(controls) <= set(main):
         return {"": list(methods)}
     return {"": main, "_ablation": controls}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import mean, median
 from typing import NamedTuple
 
-from baselines.registry import METHODS, OBJECTIVES
+from baselines.registry import OBJECTIVES, find
 from benchmark.core.errors import ConfigError
 from benchmark.core.meter import METHOD_LEDGERS
 from benchmark.core.naming import load
@@ -65,7 +65,7 @@ def predicted(run: FinishedRun) -> Passes | None:
     A reward model or a critic counts as large as the policy, the trained share of an adapter as nothing; what a rollout
     and an update cost, objective and estimator say (docs/methods/*.md, "Cost").
     """
-    known = METHODS.get(run.method)
+    known = find(run.method)
     settings, adapter = run.section("method"), run.section("adapter")
     if known is None or not settings:
         return None
@@ -124,8 +124,10 @@ def cost(results: Results, tables: Sequence[Table]) -> Sheet:
     measured = [("memory before the first update [MiB]", "memory_loaded", 0),
                 ("peak memory, optimisation [MiB]", "peak_memory", 0),
                 ("peak memory, warm start [MiB]", "peak_memory_warm_start", 0)]
-    if any("generated_tokens" in row.cells for table in tables for row in table.rows):  # older runs did not count them
-        measured.append(("tokens generated [millions]", "generated_tokens", 3))
+    for title, key in (("tokens generated [millions]", "generated_tokens"),
+                       ("forward tokens computed [millions]", "computed_tokens")):
+        if any(key in row.cells for table in tables for row in table.rows):  # older runs did not count them
+            measured.append((title, key, 3))
     rows = [row for table in tables for row in _rows(results, table, measured)]
     return Sheet(
         key="cost",
@@ -145,6 +147,9 @@ def cost(results: Results, tables: Sequence[Table]) -> Sheet:
             "backpropagation takes three. The warm start is counted like the updates after it.",
             "Booked passes: all forward tokens of a run, in units of one pass over its completions, as its rollouts "
             "booked it.",
+            *(["Computed tokens: what is left of the booked ones where rows share a prompt, or readings of a batch "
+               "what lies below the first trained parameter. Budgets count what is booked."]
+              if any(key == "computed_tokens" for _, key, _ in measured) else []),
             "Predicted time: forward tokens booked per update × the seconds that a forward token takes in the median "
             "over the methods of the task: were tokens a perfect measure of time, all differences would be 0.",
             *(["The median is over the methods that are compared: ZOPrO's controls do not set the pace."]

@@ -131,6 +131,8 @@ COSTS: tuple[tuple[str, str, str, int, Callable[[Summary], float | None]], ...] 
      lambda of: of.spent.forward_tokens and of.spent.forward_tokens / 1e6),
     ("generated_tokens", "generated tokens", "millions", 3,
      lambda of: of.spent.generated_tokens and of.spent.generated_tokens / 1e6),
+    ("computed_tokens", "computed tokens", "millions", 3,
+     lambda of: of.spent.computed_tokens and of.spent.computed_tokens / 1e6),
     ("completions", "completions", "count", 0, lambda of: of.spent.completions),
     ("updates", "updates", "count", 0, lambda of: of.spent.updates),
     ("memory_loaded", "memory before the first update", "MiB", 0, lambda of: of.peak_memory_mib.get("loaded")),

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.markers import MarkerStyle
 from matplotlib.path import Path
 
-from baselines.registry import METHODS
+from baselines.registry import find
 from benchmark.core import escape
 from benchmark.reporting.plots import style
 from benchmark.reporting.read import aggregate
@@ -46,7 +46,7 @@ def methods(names: Sequence[str]) -> list[dict[str, Any]]:
     to compare with.
     """
     looks = style.looks(names)
-    groups = {name: METHODS[name].group if name in METHODS else "main" for name in names}
+    groups = {name: known.group if (known := find(name)) else "main" for name in names}
     several = sum(group == "main" for group in groups.values()) > 1
     return [{"name": name, "label": style.label(name), "group": groups[name],
              "on": groups[name] == "main" or not several, **drawn(looks[name])} for name in names]

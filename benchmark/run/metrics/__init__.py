@@ -43,13 +43,14 @@ def _metric(name: str) -> Any:
     return load(METRICS[name])(cache_dir=_cache_folder(), keep_in_memory=True, experiment_id=f"p{os.getpid()}")
 
 
-def compute(name: str, predictions: list[str], references: list[str]) -> float:
+def compute(name: str, predictions: list[str], references: list[str], weights: list[float] | None = None) -> float:
     """Score of ``predictions`` against one reference each.
 
     Args:
         name: ``rougeL`` (mean F-measure, 0 to 1), ``chrf`` or ``bleu`` (corpus level, 0 to 100).
         predictions: (n,) texts, n ≥ 1; empty strings are allowed and score 0.
         references: (n,) texts.
+        weights: (n,) of how many times each counts; what is counted in a corpus is counted so. None = each once.
 
     Raises:
         ConfigError: unknown name, no predictions, or lists of unequal length.
@@ -60,4 +61,5 @@ def compute(name: str, predictions: list[str], references: list[str]) -> float:
             f"metric {name!r} needs as many predictions as references and at least one; "
             f"got {len(predictions)} and {len(references)}."
         )
-    return float(_metric(name).compute(predictions=list(predictions), references=list(references))[name])
+    found = _metric(name).compute(predictions=list(predictions), references=list(references), weights=weights)
+    return float(found[name])

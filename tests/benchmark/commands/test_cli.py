@@ -16,6 +16,7 @@ from benchmark.cli import main, parser
 from benchmark.commands.grid import configure
 from benchmark.commands.options import names, seed_list
 from benchmark.core.errors import ConfigError
+from benchmark.core.sections import SFT, Model
 
 ROOT = Path(__file__).parents[3]
 QUICK = ["--profile", "smoke", "--task", "wmt20_mlqe", "--device", "cpu", "--set", "sft.steps=4", "--set",
@@ -42,6 +43,9 @@ def start(*arguments, **options):
     (["run", "--all", "--set", "loop.itertions=3"], ["Did you mean iterations"]),
     (["run", "--all", "--method", "rloo", "--set", "rloo.k=3"], ["not a multiple of k = 3"]),
     (["run", "--all", "--workers", "-1"], ["at least 0"]),
+    (["run", "--all", "--budgets", "0.25M,fast"], ["--budgets forward_tokens=fast", "0.3M"]),
+    (["run", "--all", "--budgets", "1M", "--budget", "updates=2"], ["pass one of them"]),
+    (["run", "--all", "--dimensions", "norm"], ["unknown dimension", "Did you mean norms"]),
     (["report", "/no/such/folder"], ["no such folder", "--out"]),
 ])
 def test_a_wrong_request_is_answered_with_place_and_remedy(arguments, words, capsys, tmp_path):
@@ -70,13 +74,16 @@ def test_an_option_stands_above_a_profiles_override_of_a_task(tmp_path):
 @pytest.mark.parametrize(("arguments", "path"), [
     ([], "bundled"), (["--data", "folder"], ""), (["--data", "hub"], ""), (["--set", "data.source=hub"], ""),
     (["--data", "folder", "--model", "bundled"], "bundled"), (["--data", "folder", "--model", "a/b"], "a/b"),
-    (["--model", ""], ""),
+    (["--model", ""], ""), (["--set", "data.source=hub", "--set", "model.path=bundled"], "bundled"),
 ])
 def test_the_base_model_of_the_bundled_worlds_is_not_for_other_rows(tmp_path, arguments, path):
     profile = tmp_path / "mine.toml"
-    profile.write_text("[model]\npath = 'bundled'\n")
-    options = parser().parse_args(["run", "--all", "--profile", str(profile), *arguments])
-    assert configure(options, []).model.path == path
+    profile.write_text("[model]\npath = 'bundled'\nhidden_size = 96\n[sft]\nsteps = 7\nlr = 1e-4\n")
+    options = parser().parse_args(["run", "--all", "--profile", str(profile), *arguments, "--set", "sft.lr=2"])
+    config = configure(options, [])
+    other = path == "" and arguments != ["--model", ""]
+    assert config.model == Model(path=path, hidden_size=96)
+    assert config.sft == (SFT(lr=2.0) if other else SFT(steps=7, lr=2.0))
 
 
 def test_names_and_seeds():
@@ -132,6 +139,25 @@ def test_a_grid_runs_reports_and_is_skipped_when_repeated(tmp_path):
     output, _ = again.communicate(timeout=200)
     assert again.returncode == 0 and "2 of 2 runs are finished already" in output
     assert stamp == [(p / "summary.json").stat().st_mtime_ns for p in runs]
+
+
+def test_a_sweep_runs_every_point_and_reports_over_all_of_them(tmp_path, capsys):
+    arguments = ["run", *(item for item in QUICK if item not in ("--budget", "updates=2")), "--method", "dpo",
+                 "--budgets", "updates=2,1", "--workers", "0", "--cache", str(tmp_path / "cache")]
+    out = tmp_path / "out"
+    assert main([*arguments, "--dry-run", "--out", str(out)]) == 0 and not out.exists()
+    assert "1 updates" in (text := capsys.readouterr().out) and "2 updates" in text
+    assert main([*arguments, "--out", str(out)]) == 0
+    assert "sweep.png" in capsys.readouterr().out
+    assert sorted(path.name for path in out.iterdir()) == ["1", "2", "report", "sweep.json"]
+    table = (out / "report" / "table_sweep.csv").read_text()
+    assert "reward increase at 1 " in table and "reward increase at 2 " in table
+    before = {path.name: path.read_bytes() for path in (out / "report").iterdir()}
+    assert main(["report", str(out)]) == 0
+    assert {path.name: path.read_bytes() for path in (out / "report").iterdir()} == before
+    assert "1 runs reported" in capsys.readouterr().out
+    assert main(["run", *QUICK, "--method", "dpo", "--out", str(out), "--cache", str(tmp_path / "cache")]) == 2
+    assert "holds a sweep" in capsys.readouterr().err
 
 
 def test_a_failing_run_is_recorded_and_named_and_the_others_go_on(tmp_path):

@@ -53,16 +53,17 @@ def test_a_ledger_is_closed_by_an_error(clock):
 def test_ledgers_that_do_not_add_up_are_no_result(clock):
     meter = Meter(clock)
     clock.now += 100
-    assert meter.close() == 100
-    meter.seconds["update"] += 0.9
-    meter.close()
-    meter.seconds["update"] += 0.2
+    assert meter.close(100) == 100
+    meter.close(99.1)
+    with pytest.raises(RunError, match=r"100.000 s of 98.900 s"):
+        meter.close(98.9)
+    meter.seconds["update"] += 1.1
     with pytest.raises(RunError, match=r"101.100 s of 100.000 s"):
-        meter.close()
+        meter.close(100)
     with pytest.raises(RunError, match="open: setup, log"), Meter(clock).ledger("log") as _:
         open_meter = Meter(clock)
         with open_meter.ledger("log"):
-            open_meter.close()
+            open_meter.close(0)
 
 
 def test_the_device_is_waited_for_before_time_is_booked(clock):

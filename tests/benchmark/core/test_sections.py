@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
-import torch
 
 from baselines.registry import METHODS
-from benchmark.core import provenance
-from benchmark.core.sections import LATER, SECTIONS, with_later, without_later
+from benchmark.core.sections import LATER, SECTIONS, Evaluation, with_later, without_later
 from benchmark.plan.resolve import Config, with_assignments
 from benchmark.plan.run import Run, load_run
 from benchmark.run.prepared import preparation_key
@@ -17,12 +15,11 @@ from benchmark.run.prepared import preparation_key
 VERSIONS = {"task_version": "1.0", "revision": "x"}
 
 
-def test_before_they_came_their_defaults_held():
+def test_what_held_before_they_came_is_left_out_and_put_back():
     for section, fields in ((section, LATER[section]) for section in LATER if section in SECTIONS):
-        assert {name: before({}) for name, before in fields.items()} == {
-            name: getattr(SECTIONS[section](), name) for name in fields}
-        assert without_later({section: vars(SECTIONS[section]())}).keys() == {section}
-        assert not without_later({section: vars(SECTIONS[section]())})[section].keys() & fields.keys()
+        before = vars(SECTIONS[section]()) | {name: value({}) for name, value in fields.items()}
+        assert not without_later({section: before})[section].keys() & fields.keys()
+        assert with_later(without_later({section: before})) == {section: before}
     changed = {"adapter": {"kind": "norms", "only": "x", "rank": 8}, "other": 1}
     assert without_later(changed) == changed == with_later(changed)
 
@@ -37,27 +34,25 @@ def test_hyperparameters_that_came_later_are_those_of_a_method():
 
 @pytest.fixture
 def old_run(tmp_path):
-    """``old_run(rank)`` → a run as it was stored before ``adapter.kind``, and read now."""
+    """``old_run(rank)`` → a run as it was stored under protocol 1.1, before ``adapter.kind``, and read now."""
     def read(rank):
-        run = Run("hh_rlhf", "mezo", 0, Config(), VERSIONS)
+        evaluation = Evaluation(test_prompts=128, validation_completions=1, test_completions=1)
+        run = Run("hh_rlhf", "mezo", 0, Config(evaluation=evaluation), VERSIONS, "1.1")
         config = without_later(run.resolved())
         config["adapter"]["rank"] = rank
-        assert "kind" not in config["adapter"] and "only" not in config["adapter"]
+        assert "kind" not in config["adapter"] and "test_completions" not in config["evaluation"]
         (tmp_path / "config.json").write_text(json.dumps({"run": run.identity(), "config": config}))
         return load_run(tmp_path)
 
     return read
 
 
-@pytest.mark.parametrize(("rank", "kind", "hash", "key"), [
-    (8, "lora", "fba14129", "476b2c5f8944"), (0, "full", "dae1b05c", "911e2b176b7e")])
-def test_old_runs_keep_meaning_hash_and_preparation(rank, kind, hash, key, old_run, monkeypatch):
+@pytest.mark.parametrize(("rank", "kind", "hash"), [(8, "lora", "fba14129"), (0, "full", "dae1b05c")])
+def test_old_runs_keep_meaning_and_hash(rank, kind, hash, old_run):
     """The literals were computed by the code before the fields."""
-    monkeypatch.setattr(provenance, "packages", dict)
-    monkeypatch.setattr(torch, "__version__", "0")
     run = old_run(rank)
-    assert (run.config.adapter.kind, run.config.adapter.only) == (kind, "")
-    assert (run.hash, preparation_key(run.config, run.task, run.seed, run.versions)) == (hash, key)
+    assert (run.config.adapter.kind, run.config.adapter.only, run.hash) == (kind, "", hash)
+    assert run.config.evaluation.test_completions == 1 and run.identity()["protocol"] == "1.1"
 
 
 def test_what_is_trained_is_in_the_hash_of_a_run_and_not_in_that_of_its_preparation():

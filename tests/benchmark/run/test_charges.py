@@ -112,7 +112,7 @@ def fake_run(prepared, make_run, tmp_path):
         assignments = ("budget.kind=seconds", f"budget.limit={limit}", f"loop.iterations={iterations}")
         clock, store = Clock(), RunStore(tmp_path / "run")
         execution = RunInProgress(make_run(method, *assignments, f"{method}.epochs=1"), prepared, store,
-                                  lambda state: None, Meter(clock))
+                                  lambda state: None, Meter(clock), clock)
         store.start({}, {})
         who = execution.who
         who.objective.collect = clock.taking(3, who.objective.collect)

@@ -11,7 +11,7 @@ from benchmark.core.errors import DataError
 from benchmark.core.meter import Meter
 from benchmark.lm.rollout import PromptStream, Sampler
 from benchmark.plan.resolve import with_assignments
-from benchmark.run.evaluation import Evaluator, load_baseline
+from benchmark.run.evaluation import Evaluator, load_starts
 from benchmark.run.prepared import preparation_key
 from benchmark.start.build import prepare
 
@@ -31,31 +31,31 @@ def shift(model, by):
 
 def test_the_start_evaluates_to_the_stored_baseline(prepared, models):
     policy, reward = models
-    baseline = load_baseline(prepared.folder / "baseline.json")
-    evaluator = Evaluator(prepared, reward.state(), 0, baseline)
+    starts = load_starts(prepared.folder / "baseline.json")
+    evaluator = Evaluator(prepared, reward.state(), 0, starts)
     for split in ("validation", "test"):
         again = evaluator.evaluate(policy, reward, split)
-        assert again == baseline[split]
-        assert again.metrics["win_rate"] == 0.5 and again.metrics["kl"] == 0
-        assert {"reward", "current_reward", "gold", "length", "ended", "chrf", "bleu"} <= set(again.metrics)
+        assert again == starts[split].metrics
+        assert again["win_rate"] == 0.5 and again["kl"] == again["reward_se"] == 0 and again["ess"] == 1
+        assert {"reward", "current_reward", "gold", "length", "ended", "chrf", "bleu"} <= set(again)
 
 
 def test_reward_is_that_of_the_frozen_initial_model(prepared, models):
     policy, reward = models
-    evaluator = Evaluator(prepared, reward.state(), 0, load_baseline(prepared.folder / "baseline.json"))
+    evaluator = Evaluator(prepared, reward.state(), 0, load_starts(prepared.folder / "baseline.json"))
     before = evaluator.evaluate(policy, reward, "validation")
     shift(reward, 0.1)
     moved = reward.state()
     after = evaluator.evaluate(policy, reward, "validation")
-    assert after.metrics["reward"] == before.metrics["reward"]
-    assert after.metrics["current_reward"] != before.metrics["current_reward"]
+    assert after["reward"] == before["reward"]
+    assert after["current_reward"] != before["current_reward"]
     assert all(torch.equal(moved[name], p) for name, p in reward.parameters.items())
 
 
 def test_evaluation_does_not_disturb_training(prepared, models):
     """The rollouts of a run are the same however often it is evaluated."""
     policy, reward = models
-    evaluator = Evaluator(prepared, reward.state(), 0, load_baseline(prepared.folder / "baseline.json"))
+    evaluator = Evaluator(prepared, reward.state(), 0, load_starts(prepared.folder / "baseline.json"))
     bodies = [p.text for p in prepared.data.prompts["train"]]
 
     def rollouts(evaluations):

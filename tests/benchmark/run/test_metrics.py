@@ -33,6 +33,14 @@ def test_chrf_by_hand():
     assert metrics.compute("chrf", ["ab"], ["ac"]) == pytest.approx(25.0)
 
 
+@pytest.mark.parametrize("name", ["rougeL", "chrf", "bleu"])
+def test_a_text_counts_as_often_as_its_weight_says(name):
+    said, meant = ["a b c d e x", "one two three four", "cat"], ["a b c d e f", "one two four three", "dog"]
+    twice = metrics.compute(name, [*said, said[0]], [*meant, meant[0]])
+    assert metrics.compute(name, said, meant, [2.0, 1.0, 1.0]) == pytest.approx(twice)
+    assert metrics.compute(name, said, meant, [1.0] * 3) == metrics.compute(name, said, meant) != twice
+
+
 @pytest.mark.parametrize(("name", "top"), [("rougeL", 1), ("chrf", 100), ("bleu", 100)])
 def test_range_ends(name, top):
     text = ["Der kleine Hund schläft heute lange.", "one two three four five"]

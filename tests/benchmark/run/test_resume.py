@@ -213,7 +213,7 @@ def test_a_meter_goes_on_with_all_its_accounts():
         now[0] += 1
     assert second.spent() == {"forward_tokens": 10, "seconds": 6, "completions": 0, "updates": 3,
                               "generated_tokens": 4}
-    assert second.seconds["setup"] == 2 and second.close() == 8
+    assert second.seconds["setup"] == 2 and second.close(3) == 8
 
 
 def test_another_process_has_no_part_in_a_folder_that_is_worked_on(tmp_path):

@@ -23,8 +23,8 @@ FIELDS = [(section, field) for section, cls in SECTIONS.items() for field in dat
 # Fields of the sections that a preparation is made from, which still do not change it.
 FREE = {("data", "folder"), ("data", "max_rejected"), ("adapter", "kind"), ("adapter", "only")}
 # Fields of the other sections that do.
-BOUND = {("evaluation", "validation_prompts"), ("evaluation", "test_prompts"),
-         *(("execution", name) for name in COMPUTED_WITH)}
+BOUND = {*(("evaluation", f"{split}_{what}") for split in ("validation", "test")
+           for what in ("prompts", "completions")), *(("execution", name) for name in COMPUTED_WITH)}
 MADE_FROM = {"data", "model", "adapter", "decoding", "sft", "reward_model", "judge"}
 
 

@@ -179,6 +179,13 @@ def test_a_budget_of_seconds_cannot_be_repeated(results, make_run, tmp_path):
         verify(tmp_path, [(make_run("dpo", "budget.kind=seconds"), None)], results[1], None, 0.0, print)
 
 
+def test_runs_of_another_protocol_are_refused_with_the_commit_that_can_repeat_them(results, tmp_path):
+    run, store = finished_runs(results[0], ["wmt20_mlqe"], ["dpo"], None)[0]
+    commit = json.loads((store.folder / "environment.json").read_text())["commit"]
+    with pytest.raises(ConfigError, match=rf"protocol 1\.1.*Check out the commit that made it \({commit[:10]}\)"):
+        verify(tmp_path, [(replace(run, protocol="1.1"), store)], results[1], None, 0.0, print)
+
+
 @pytest.mark.parametrize("name", ["summary.json", "curve.jsonl", "samples.jsonl", "config.json", "environment.json"])
 @pytest.mark.parametrize("how", ["altered", "truncated", "removed"])
 def test_an_altered_file_of_a_finished_run_is_named_by_all_who_read_it(name, how, folder, capsys):

@@ -2,6 +2,7 @@
 
 import datasets
 import evaluate
+import numpy as np
 from sacrebleu.metrics import CHRF
 
 _CITATION = "Popović, M. (2015). chrF: character n-gram F-score for automatic MT evaluation. WMT."
@@ -20,5 +21,10 @@ class Chrf(evaluate.Metric):
             ),
         )
 
-    def _compute(self, predictions: list[str], references: list[str]) -> dict[str, float]:
-        return {"chrf": float(CHRF().corpus_score(predictions, [references]).score)}
+    def _compute(self, predictions: list[str], references: list[str],
+                 weights: np.ndarray | None = None) -> dict[str, float]:
+        metric = CHRF()
+        counts = np.array(metric._extract_corpus_statistics(predictions, [references]), dtype=float)  # of each text
+        total = counts.sum(0) if weights is None else weights @ counts
+        score = metric._compute_score_from_stats(total.tolist()).score
+        return {"chrf": float(score)}

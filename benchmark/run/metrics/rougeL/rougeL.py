@@ -2,6 +2,7 @@
 
 import datasets
 import evaluate
+import numpy as np
 from rouge_score import rouge_scorer
 
 _CITATION = "Lin, C.-Y. (2004). ROUGE: A Package for Automatic Evaluation of Summaries. ACL Workshop."
@@ -20,8 +21,9 @@ class RougeL(evaluate.Metric):
             ),
         )
 
-    def _compute(self, predictions: list[str], references: list[str]) -> dict[str, float]:
+    def _compute(self, predictions: list[str], references: list[str],
+                 weights: np.ndarray | None = None) -> dict[str, float]:
         scorer = rouge_scorer.RougeScorer(["rougeL"], use_stemmer=True)
         pairs = zip(references, predictions, strict=True)
         scores = [scorer.score(reference, prediction)["rougeL"].fmeasure for reference, prediction in pairs]
-        return {"rougeL": float(sum(scores) / len(scores))}
+        return {"rougeL": float(np.average(scores, weights=weights))}
