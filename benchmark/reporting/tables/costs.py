@@ -107,7 +107,7 @@ def passes(run: FinishedRun) -> float | None:
         return None
     if cost.rollout_tokens:
         return known.rollout * cost.tokens / cost.rollout_tokens
-    return load(OBJECTIVES[METHODS[run.method].objective].target).reading_passes * cost.sampled / cost.sequences
+    return load(OBJECTIVES[find(run.method).objective].target).reading_passes * cost.sampled / cost.sequences
 
 
 def _remark(run_costs: Sequence[Cost], known: Passes, booked: float, gap: float, rate: float) -> str:

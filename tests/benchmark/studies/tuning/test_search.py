@@ -50,7 +50,7 @@ def test_methods_with_one_warm_start_share_its_search():
 
 def test_variants_and_controls_take_their_bases_settings_and_others_are_searched():
     own = {name: searched_as(name, "norms") for name in METHODS}
-    assert own["mezo-warm"] == own["no-update"] == own["mezo"] == "mezo"
+    assert own["mezo-warm"] == own["frozen"] == own["mezo"] == "mezo"
     assert own["zo-muon-warm"] == "zo-muon" and own["lozo-released"] == "lozo"
     assert {own[n] for n in method_groups()["ablation"]} == {"zopro", "mezo", "zopro-scaled-lr", None}
     assert own["mezo-dpo"] == "mezo-dpo" and own["mezo-q5"] == "mezo-q5"
