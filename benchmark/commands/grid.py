@@ -9,7 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from baselines.registry import METHODS
 from benchmark.commands.options import EXIT_FAILED, EXIT_INTERRUPTED, names
+from benchmark.core.errors import ConfigError
 from benchmark.core.paths import BUNDLED
 from benchmark.core.sections import SFT, Budget
 from benchmark.plan.resolve import Config, load_profile, with_assignments, with_user_values
@@ -118,3 +120,19 @@ def exit_code(failed: dict[str, str], interrupted: str) -> int:
         print(f"interrupted: {interrupted} the same command goes on with the rest", file=sys.stderr)
         return EXIT_INTERRUPTED
     return EXIT_FAILED if failed else 0
+
+
+def trainable(methods: list[str], config: Config) -> list[str]:
+    """Those of ``methods`` that can train what ``config.adapter`` says; the others are named on standard output.
+
+    Raises:
+        ConfigError: none of them can.
+    """
+    left = [name for name in methods if config.adapter.kind not in METHODS[name].kinds]
+    why = "; ".join(f"{name} trains adapter.kind={' or '.join(METHODS[name].kinds)}" for name in left)
+    if left and left == methods:
+        raise ConfigError(f"no method is left for adapter.kind={config.adapter.kind}: {why}. Choose another profile, "
+                          f"or say --set adapter.kind={METHODS[left[0]].kinds[-1]}.")
+    if left:
+        print(f"left out for adapter.kind={config.adapter.kind}: {why}")
+    return [name for name in methods if name not in left]
