@@ -77,7 +77,8 @@ def test_ratios_are_those_of_the_rounds():
                               memory=peaks),
         "methods/mezo/all": entry("methods", "mezo", [method_result(3.0, 0, 2.2, 2.0)], ALL, peaks),
         "methods/mezo/final-norm": entry("methods", "mezo", [method_result(3.0, 0, 0.8, 2.0)], NORM, peaks),
-        "methods/mezo/final-norm-8-queries": entry("methods", "mezo", [method_result(9.0, 0, 4.8, 2.0)], QUERIES, peaks),
+        "methods/mezo/final-norm-8-queries": entry("methods", "mezo", [method_result(9.0, 0, 4.8, 2.0)], QUERIES,
+                                                   peaks),
         "peers/trl-rloo": entry("peers", "trl-rloo", [5.0, 6.0]),
         "peers/trl-dpo": entry("peers", "trl-dpo", [5.0, 6.0]),
     }
