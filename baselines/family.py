@@ -50,8 +50,9 @@ SUBSPACES = (
     *_alone("subspace-mezo", ZerothOrder("left_haar"), "ZO-Muon's subspace, two readings, the estimate as it is",
             published=ZO_MUON),
     *_both("block-mezo", ZerothOrder("blocks"), "MeZO, one block of tensors after the other", "mezo"),
-    *(replace(row, group="zo-full") for row in _both("sparse-mezo", ZerothOrder("small_weights"),
-                                                     "MeZO on small weights; all parameters, no adapter", "mezo")),
+    *(replace(row, group="zo-full") for row in _both("sparse-mezo", ZerothOrder("small_weights"), "MeZO on small "
+                                                     "weights; all parameters, no adapter", "mezo",
+                                                     kinds=("norms", "full"))),
 )
 ES = ZerothOrder("gaussian", "population")
 ES_LR = {"lr": (5e-4, "E es_fine-tuning_countdown.py")}
@@ -62,7 +63,7 @@ COMPO = Method("compo", "noisy_pairs", OnePiece("comparison"), "ComPO: DPO on cl
                group="zo", warm_start=1)
 POPULATION = (
     Method("essa", "reward", OnePiece("singular_values"), "ESSA: CMA-ES over singular values, on the reward itself",
-           group="zo"),
+           group="zo", kinds=("lora", "full")),
     COMPO,
     replace(COMPO, name="compo-dense", summary="ComPO, all entries of its direction kept", base="compo",
             defaults={"threshold": 0.0}),
@@ -84,7 +85,7 @@ FAMILY = (
     *_both("mezo-sign", ZerothOrder("gaussian", rule="sign"), "MeZO, the sign of every entry"),
     *_both("mezo-adam", ZerothOrder("gaussian", rule="adamw"), "MeZO's estimate followed by AdamW", published=ZO_ADAM),
     Method("mezo-muon", "rloo", ZerothOrder("gaussian", rule="muon"), "MeZO's estimate, orthogonalised",
-           group="zo"),
+           group="zo", kinds=("lora", "full")),
     *_both("fzoo", ZerothOrder("rademacher", "normalised"), "one-sided signs, the step over the losses' deviation",
            published={"lr": (1e-5, "FZ fzoo.sh")}),
     *(row for q in (2, 5, 10) for row in _both(f"mezo-q{q}", MEZO, f"MeZO, mean of {q} directions", "mezo",

@@ -107,6 +107,8 @@ class SGD:
 
 @dataclass(frozen=True)
 class Momentum(SGD):
+    weight_decay: float = published(0.0, "weight decay, added to the estimate and so to what momentum keeps",
+                                    "M mezo.sh", minimum=0)
     momentum: float = published(0.9, "share of the previous step that is kept", "Z zo-bench/trainer.py:321", minimum=0)
 
 

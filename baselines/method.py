@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from baselines.contract import Context, Estimator, Objective, Probe
 
+KINDS = ("lora", "norms", "full")
+
 
 @dataclass(frozen=True)
 class FirstOrder:
@@ -127,6 +129,7 @@ class Method:
         published: values that its authors publish where they differ from those of its parts, each with its source.
         warm_start: number of first iterations that back-propagate the objective instead.
         warm_every: iterations after which the warm start comes again; 0 = never.
+        kinds: what it can train: values of ``adapter.kind``.
     """
 
     name: str
@@ -142,6 +145,7 @@ class Method:
     published: dict[str, tuple[Any, str]] = field(default_factory=dict)
     warm_start: int = 0
     warm_every: int = 0
+    kinds: tuple[str, ...] = KINDS
 
     def is_warm(self, iteration: int) -> bool:
         """Whether an iteration is of the warm start."""

@@ -14,6 +14,7 @@ from benchmark.commands.options import (
     show_files,
     task_titles,
 )
+from benchmark.core.errors import ConfigError
 
 
 def register(commands: argparse._SubParsersAction) -> None:
@@ -35,7 +36,10 @@ def command_diagnose(options: argparse.Namespace) -> int:
     from benchmark.studies.directions import Settings, write_diagnosis
 
     candidates = names(options.candidate, list(METHODS), "method", method_groups()) if options.candidate else []
-    if others := [name for name in candidates if METHODS[name].zeroth_order and not METHODS[name].directed]:
+    if first := [name for name in candidates if not METHODS[name].zeroth_order]:
+        raise ConfigError(f"diagnose: {first[0]} takes no direction from readings of its loss. Name zeroth-order "
+                          f"methods as candidates.")
+    if others := [name for name in candidates if not METHODS[name].directed]:
         print(f"left out, for their steps are no sums of directions: {', '.join(others)}")
     candidates = [name for name in candidates if name not in others]
     settings = Settings(draws=options.draws, epsilon=options.epsilon, candidates=tuple(candidates))

@@ -9,7 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from baselines.registry import METHODS
 from benchmark.commands.options import EXIT_FAILED, EXIT_INTERRUPTED, names
+from benchmark.core.errors import ConfigError
 from benchmark.core.paths import BUNDLED
 from benchmark.core.sections import SFT, Budget
 from benchmark.plan.resolve import Config, load_profile, with_assignments, with_user_values
@@ -29,7 +31,7 @@ def add_grid_options(parser: argparse.ArgumentParser, *, method: str, seeds: str
     add("--task", action="append", metavar="NAME", help="a task; repeat, or separate by commas")
     add("--method", action="append", metavar="NAME", help=method)
     add("--seed", "--seeds", action="append", metavar="N", dest="seeds", help=seeds)
-    add("--profile", default="tiny", metavar="NAME", help="smoke, tiny (default), paper, or a TOML file")
+    add("--profile", default="tiny", metavar="NAME", help="smoke, tiny (default), zo, paper, or a TOML file")
     add("--data", metavar="FOLDER|hub", help="folder with the published raw files, or hub (default: the bundled "
         "generators)")
     add("--budget", metavar="KIND=N", help="forward_tokens, seconds, completions or updates of every run")
@@ -118,3 +120,19 @@ def exit_code(failed: dict[str, str], interrupted: str) -> int:
         print(f"interrupted: {interrupted} the same command goes on with the rest", file=sys.stderr)
         return EXIT_INTERRUPTED
     return EXIT_FAILED if failed else 0
+
+
+def trainable(methods: list[str], config: Config) -> list[str]:
+    """Those of ``methods`` that can train what ``config.adapter`` says; the others are named on standard output.
+
+    Raises:
+        ConfigError: none of them can.
+    """
+    left = [name for name in methods if config.adapter.kind not in METHODS[name].kinds]
+    why = "; ".join(f"{name} trains adapter.kind={' or '.join(METHODS[name].kinds)}" for name in left)
+    if left and left == methods:
+        raise ConfigError(f"no method is left for adapter.kind={config.adapter.kind}: {why}. Choose another profile, "
+                          f"or say --set adapter.kind={METHODS[left[0]].kinds[-1]}.")
+    if left:
+        print(f"left out for adapter.kind={config.adapter.kind}: {why}")
+    return [name for name in methods if name not in left]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from baselines.registry import METHODS, method_groups
-from benchmark.commands.grid import add_grid_options, carry_out, exit_code, read_grid
+from benchmark.commands.grid import add_grid_options, carry_out, exit_code, read_grid, trainable
 from benchmark.commands.options import EXIT_INTERRUPTED, make_folder, names, seed_list
 from benchmark.commands.report import show_report, show_sweep
 from benchmark.core.errors import BenchmarkError, ConfigError
@@ -43,7 +43,7 @@ def command_run(options: argparse.Namespace) -> int:
     if options.budgets is not None or options.dimensions is not None:
         return run_sweep(options, config, sources, methods, seeds)
     out = options.out or Path("results/runs") / config.profile
-    runs = make_runs(config, sources, methods, seeds)
+    runs = make_runs(config, sources, trainable(methods, config), seeds)
     if options.dry_run:
         from benchmark.grid.estimate import describe
 
@@ -70,7 +70,8 @@ def run_sweep(options: argparse.Namespace, config: Config, sources: dict[str, Ta
     found = points.settings(config, options.budgets, options.dimensions)
     for _, varied in found:
         check_model(varied)
-    grids = [(point.folder, varied, make_runs(varied, sources, methods, seeds)) for point, varied in found]
+    grids = [(point.folder, varied, make_runs(varied, sources, trainable(methods, varied), seeds))
+             for point, varied in found]
     if options.dry_run:
         print("\n\n".join(describe(runs, sources, out / folder) for folder, _, runs in grids))
         return 0

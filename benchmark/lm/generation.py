@@ -83,7 +83,7 @@ def sample(model: nn.Module, ids: torch.Tensor, mask: torch.Tensor, copies: int,
     active = torch.arange(rows, device=ids.device)  # rows of the result that the batch still holds
     alive = torch.ones_like(active, dtype=torch.bool)
     for step in range(steps):
-        scaled = logits.float() / temperature
+        scaled = logits.float() if temperature == 1 else logits.float() / temperature
         scaled = scaled - scaled.amax(1, keepdim=True)
         cumulative = scaled.exp().cumsum(1)
         total = cumulative[:, -1:]

@@ -68,8 +68,10 @@ class Sequences:
             lengths = self.mask[:, : self.prompt_length].sum(1)
             padding = (lengths.max() - lengths).sum() / self.ids.numel()
             uneven = bool(padding > MUCH_PADDING)
-            order = lengths.argsort(stable=True) if uneven else torch.arange(len(self), device=self.ids.device)
-            parts = order.split(max(1, batch // 4) if uneven else batch)
+            size, order = max(1, batch // 4) if uneven else batch, torch.arange(len(self), device=self.ids.device)
+            if uneven and len(self) > size:  # what stays one part stays in order
+                order = lengths.argsort(stable=True)
+            parts = order.split(size)
             self._cuts[batch] = [(order, self)] if len(parts) == 1 else [(rows, self.select(rows)) for rows in parts]
         return self._cuts[batch]
 

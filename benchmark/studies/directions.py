@@ -53,9 +53,6 @@ class Settings:
     def __post_init__(self) -> None:
         if self.draws < 2 or self.rollouts < 1 or self.epsilon < 0:
             raise ConfigError("diagnose: --draws takes 2 or more, --epsilon 0 or more.")
-        if first := [name for name in self.candidates if not get_method(name).zeroth_order]:
-            raise ConfigError(f"diagnose: {first[0]} takes no direction from readings of its loss. Name zeroth-order "
-                              f"methods as candidates.")
 
 
 @dataclass(frozen=True)
@@ -134,17 +131,11 @@ class Point:
             parameter.grad = None
         return found
 
-    def policy_update(self, iteration: int) -> Tensors:
-        return self.store.policy_update(iteration)
-
-    def reward_update(self, iteration: int) -> Tensors:
-        return self.store.reward_update(iteration)
-
     def step_length(self) -> float:
         """Mean displacement per update of the run's first iteration."""
         updates = sum(1 for line in (self.store.folder / "updates.jsonl").read_text().splitlines()
                       if '"iteration": 0,' in line)
-        return norm(self.policy_update(0)) / updates
+        return norm(self.store.policy_update(0)) / updates
 
 
 def candidates(point: Point) -> Iterator[tuple[str, float | None, Callable[[int], Tensors], float]]:
@@ -160,7 +151,7 @@ def candidates(point: Point) -> Iterator[tuple[str, float | None, Callable[[int]
         if settings.epsilon:
             values["epsilon"] = settings.epsilon
         estimator = cast(ZerothOrder | Comparison, method.make_estimator(point.parameters, values, point.run.seed))
-        estimator.begin_iteration(point.iteration, point)
+        estimator.begin_iteration(point.iteration, point.store)
 
         def draw(number: int) -> Tensors:
             estimator.updates = number  # names the random streams of z
@@ -174,7 +165,7 @@ def candidates(point: Point) -> Iterator[tuple[str, float | None, Callable[[int]
     yield "Gaussian SPSA", None, *drawn("mezo", epsilon=1e-2)
     for name in settings.candidates:
         yield name, None, *drawn(name)
-    if not any(update.norm() > TINY for update in point.policy_update(point.iteration - 1).values()):
+    if not any(update.norm() > TINY for update in point.store.policy_update(point.iteration - 1).values()):
         return  # the previous update is zero, and so is every direction that follows it
     epsilon = point.run.resolved()["method"].get("epsilon", 1e-2)
     for name, weights, project in (("ZOPrO", WEIGHTS, True), ("ZOPrO, no projection", WEIGHTS, False),
@@ -212,7 +203,7 @@ def diagnose(run: Run, prepared: Prepared, store: RunStore, settings: Settings,
         step = point.step_length()
         place = {"task": run.task, "method": run.method, "seed": run.seed, "iteration": iteration,
                  "parameters": sum(p.numel() for p in point.parameters.values()),
-                 "gradient_norm": norm(point.true), "previous_norm": norm(point.policy_update(iteration - 1)),
+                 "gradient_norm": norm(point.true), "previous_norm": norm(store.policy_update(iteration - 1)),
                  "step": step}
         for name, weight, draw, forwards in candidates(point):
             draws = SMALL if name == "backpropagation" else settings.draws

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-from dataclasses import fields
 
 import pytest
 import torch
@@ -12,7 +11,6 @@ import torch
 from baselines.contract import Progress
 from baselines.registry import METHODS, get_method
 from benchmark.core.errors import ConfigError, RunError
-from benchmark.studies.tuning.spaces import load_space
 from tests.baselines.parts import START, make, step
 from tests.baselines.test_estimators import batch, linear_loss, parameters
 from tests.baselines.test_family_subspaces import Counted, bent_loss, copies, evaluated
@@ -288,16 +286,6 @@ def test_sparse_mezo_refuses_an_adapter_and_says_why():
 
 
 # --- rows ---------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("method", [*FAMILY, "lozo", "lozo-m", "subzero", "subzero-plus", "zo-muon", "subspace-mezo"])
-def test_every_method_has_a_search_space_and_its_variants_search_it_too(method):
-    space = load_space(method)
-    assert {"lr", "epsilon", "k", "epochs", "schedule"} <= {dimension.name for dimension in space}
-    own = {spec.name for spec in fields(get_method(method).estimator.settings()[2])}
-    assert own & {dimension.name for dimension in space}
-    for variant in (f"{method}-dpo", f"{method}-warm"):
-        assert variant not in METHODS or load_space(variant)
 
 
 def test_a_warm_variant_is_its_method_after_zopros_warm_start():

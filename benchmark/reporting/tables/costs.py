@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import mean, median
 from typing import NamedTuple
 
-from baselines.registry import OBJECTIVES, find
+from baselines.registry import OBJECTIVES, find, get_method
 from benchmark.core.errors import ConfigError
 from benchmark.core.meter import METHOD_LEDGERS
 from benchmark.core.naming import load
@@ -25,12 +25,14 @@ class Cost:
     """One run's account, sums over the run.
 
     Attributes:
-        sequences: completions sampled, or sequences of pairs seen for the first time.
+        sequences: completions sampled, or sequences of pairs seen for the first time; of a loss that samples whenever
+            it is read, those of one reading an update. sampled: completions scored, those of every reading.
         updates: number of updates. per_update: sequences in each.
         rollout_tokens, update_tokens: forward tokens booked. rollout_seconds, update_seconds: time.
     """
 
     sequences: float
+    sampled: float
     updates: float
     per_update: float
     rollout_tokens: float
@@ -85,22 +87,29 @@ def account(run: FinishedRun) -> Cost | None:
     found = [number(value) for value in (spent.updates, run.section("loop").get("sequences_per_update"),
                                          *(ledger.get(name) for ledger in ledgers for name in METHOD_LEDGERS))]
     values = [value for value in found if value is not None]
-    if len(values) < len(found) or 0 in values[:3]:
+    if len(values) < len(found) or 0 in values[:2] or not any(values[2:4]):
         return None
+    if not values[2]:  # no rollouts: the objective samples in its readings
+        return Cost(values[0] * values[1], spent.completions or 0, *values)
     # Offline pairs are not completions; π₀ passes over each pair once, in shuffled passes over all of them.
     pairs = run.environment.data.pairs
     seen = values[0] * values[1] if pairs is None else min(values[0] * values[1], 2 * pairs)
-    return Cost(spent.completions or seen, *values)
+    return Cost(spent.completions or seen, spent.completions or 0, *values)
 
 
 def passes(run: FinishedRun) -> float | None:
     """Forward passes booked per completion: all tokens over the tokens of one pass over every completion.
 
     Run directories do not keep the length of the sequences; one pass is what the rollout booked, divided by the passes
-    that a rollout consists of.
+    that a rollout consists of; without rollouts, what a sampled completion costs of them, by definition.
     """
     known, cost = predicted(run), account(run)
-    return None if known is None or cost is None else known.rollout * cost.tokens / cost.rollout_tokens
+    if known is None or cost is None:
+        return None
+    if cost.rollout_tokens:
+        return known.rollout * cost.tokens / cost.rollout_tokens
+    objective = load(OBJECTIVES[get_method(run.method).objective].target)
+    return objective.reading_passes * cost.sampled / cost.sequences
 
 
 def _remark(run_costs: Sequence[Cost], known: Passes, booked: float, gap: float, rate: float) -> str:
@@ -112,10 +121,11 @@ def _remark(run_costs: Sequence[Cost], known: Passes, booked: float, gap: float,
         words.append(f"{made:.1f} updates of {each:.1f} passes on each rollout or pair, "
                      f"{known.updates} of {known.update} by definition")
     if abs(gap) > NOTABLE:
-        rollouts = mean(c.rollout_seconds / c.rollout_tokens for c in run_costs)
-        updates = mean(c.update_seconds / c.update_tokens for c in run_costs)
-        off = [decimal(100 * (each / rate - 1), 0, signed=True) for each in (rollouts, updates)]
-        words.append(f"seconds for their tokens: rollouts {off[0]} %, updates {off[1]} %")
+        sides = {"rollouts": [(c.rollout_seconds, c.rollout_tokens) for c in run_costs],
+                 "updates": [(c.update_seconds, c.update_tokens) for c in run_costs]}
+        off = [f"{name} {decimal(100 * (mean(s / t for s, t in side) / rate - 1), 0, signed=True)} %"
+               for name, side in sides.items() if all(tokens for _, tokens in side)]
+        words.append(f"seconds for their tokens: {', '.join(off)}")
     return "; ".join(words) or "–"
 
 

@@ -14,12 +14,13 @@ from typing import Any
 from baselines.registry import METHODS
 from benchmark.reporting.plots import style
 from benchmark.reporting.tables.costs import NOTABLE
-from benchmark.studies.speed.plan import ALL, PEERS, WARM_START
+from benchmark.studies.speed.plan import ALL, NORM, PEERS, QUERIES, WARM_START
 
 Figures = dict[str, dict[str, Any]]
 Spread = list[float]  # middle, lowest, highest
 
 FASTER_THAN_PEER, PPO_OF_RLOO, OVERHEAD = 2.0, 0.7, 0.03
+ZEROTH_NORM, QUERIES_OF_ONE = 0.5, 5.0
 ZEROTH_ADAPTER, ZEROTH_ALL, MEMORY_ALL, MEMORY_COPIES = 1.05, 1.15, 1.05, 3.0
 
 WHY = {  # what a component costs beside tokens
@@ -57,7 +58,8 @@ def label(entry: dict[str, Any]) -> str:
                  "forward-backward": "forward and backward"}[entry["name"]]
     else:
         words = style.label(entry["name"])
-    return words + {ALL: ", all parameters", WARM_START: ", warm start"}.get(entry["variant"], "")
+    return words + {ALL: ", all parameters", WARM_START: ", warm start", NORM: ", final norm",
+                    QUERIES: ", final norm, 8 queries"}.get(entry["variant"], "")
 
 
 def is_zeroth_order(entry: dict[str, Any]) -> bool:
@@ -143,12 +145,18 @@ def ratios(figures: Figures) -> list[dict[str, Any]]:
         rows.append(row(f"{label(entry)}: overhead, share of an update", map(overhead, entry["repeats"]), OVERHEAD,
                         False, "%"))
     zeroth = [entry for entry in methods if is_zeroth_order(entry)]
+    one, eight = (usable(figures, f"methods/mezo/{variant}") for variant in (NORM, QUERIES))
+    if one and eight:
+        rows.append(row("MeZO, final norm: update with 8 queries, against one",
+                        divided(seconds(eight, "update_median"), seconds(one, "update_median")), QUERIES_OF_ONE, False))
+    zeroth = [entry for entry in zeroth if entry["variant"] != QUERIES]
     for entry in zeroth:
-        limit = ZEROTH_ALL if entry["variant"] == ALL else ZEROTH_ADAPTER
+        limit = {ALL: ZEROTH_ALL, NORM: ZEROTH_NORM}.get(entry["variant"], ZEROTH_ADAPTER)
         rows.append(row(f"{label(entry)}: update, against two bare forwards on the same rows",
                         divided(seconds(entry, "update_median"), seconds(entry, "floor")), limit, False))
     for entry in zeroth:
-        rows.append(memory_row(entry))
+        if entry["variant"] != NORM:  # its copies are too small to measure
+            rows.append(memory_row(entry))
     return [found for found in rows if found]
 
 

@@ -18,6 +18,7 @@ DEFAULT_PARTS = ("methods", "floors", "peers")
 FLOORS = ("generate", "forward", "forward-twice", "forward-backward")
 PEERS = {"trl-rloo": "rloo", "trl-online-dpo": "online-dpo", "trl-dpo": "dpo"}  # and what each is compared with
 ALL = "all"  # variant: no adapter, all parameters trained
+NORM, QUERIES = "final-norm", "final-norm-8-queries"  # variants of MeZO: only the final norm trained; with 8 directions
 WARM_START = "warm-start"  # variant: the first iteration of a method that begins otherwise
 SWEPT = ("rloo", "mezo", "zopro")
 
@@ -54,7 +55,7 @@ class Figure:
     Attributes:
         part: methods, floors, peers or sweeps.
         name: a method, or one of FLOORS or PEERS.
-        variant: "", ALL or WARM_START.
+        variant: "", ALL, NORM, QUERIES or WARM_START.
         warmup, timed: updates (or repetitions) before and during the measurement, in each process.
         point: where a sweep changes something: axis=value.
     """
@@ -128,6 +129,12 @@ def whole_model(config: Config) -> Config:
     return replace(config, adapter=replace(config.adapter, kind="full"))
 
 
+def final_norm(config: Config, queries: int) -> Config:
+    """The same with the final norm's gains trained alone, and so many directions an update of MeZO."""
+    config = with_assignments(config, [f"mezo.samples={queries}"], ["mezo"])
+    return replace(config, adapter=replace(config.adapter, kind="norms", only=r"^model\.norm\."))
+
+
 def make_figures(config: Config, size: str, parts: Sequence[str], methods: Sequence[str] | None = None
                  ) -> tuple[list[Figure], list[str]]:
     """Everything that is to be measured, in the order of one round, and notes on what is left out.
@@ -142,6 +149,8 @@ def make_figures(config: Config, size: str, parts: Sequence[str], methods: Seque
 
     def add(part: str, name: str, variant: str = "") -> None:
         shape = whole_model(config) if variant == ALL else config
+        if variant in (NORM, QUERIES):
+            shape = final_norm(config, 8 if variant == QUERIES else 1)
         figures.append(Figure(part, name, variant, shape, warmup, timed))
 
     if "methods" in parts:
@@ -152,6 +161,9 @@ def make_figures(config: Config, size: str, parts: Sequence[str], methods: Seque
             add("methods", name)
             if method.zeroth_order and method.objective != "dpo":
                 add("methods", name, ALL)
+            if name == "mezo":
+                add("methods", name, NORM)
+                add("methods", name, QUERIES)
     if "floors" in parts:
         for variant in ("", ALL):
             for name in FLOORS:

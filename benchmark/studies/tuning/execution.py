@@ -14,11 +14,11 @@ from benchmark.studies.tuning.search import Cell, standing_of
 class TrialJob(RunJob):
     """A run that knows its trial: trials of one method go on side by side and need names of their own."""
 
-    trial: int
+    cell: Cell
 
     @property
     def name(self) -> str:
-        return f"{self.run.task} {self.run.method} trial {self.trial} s{self.run.seed}"
+        return self.cell.name
 
 
 def jobs(cells: Sequence[Cell], runs: Path, cache: Path) -> list[Job]:
@@ -28,7 +28,7 @@ def jobs(cells: Sequence[Cell], runs: Path, cache: Path) -> list[Job]:
     """
     todo: dict[str, Cell] = {}
     for cell in cells:
-        if standing_of(runs / cell.run.name) is None:
+        if standing_of(runs / cell.run.name, 0) is None:
             todo.setdefault(cell.run.name, cell)
     return jobs_for((cell.run for cell in todo.values()), runs, cache,
-                    lambda run, folder, out: TrialJob(run, folder, out, todo[run.name].trial))
+                    lambda run, folder, out: TrialJob(run, folder, out, todo[run.name]))

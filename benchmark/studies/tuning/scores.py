@@ -1,65 +1,92 @@
-"""From the trials' rewards to one chosen trial a method. Validation only: nothing here has seen the test split."""
+"""From the trials' rewards to one setting a method. Validation only: nothing here has seen the test split."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import mean, stdev
 from typing import Any
 
-from benchmark.core.errors import BenchmarkError
+from benchmark.studies.tuning.spaces import Space
+from benchmark.studies.tuning.stages import Subject
 
 DIVERGED, FAILED = "diverged", "failed"
-RULE = ("highest mean over tasks of the validation reward increase at the end of the budget, divided by the largest "
-        "that any trial of any method reached on that task; mean over seeds; ties to the lower trial; a trial that "
-        "diverged or failed on any task is out")
+RULE = ("trials on the search's seeds at a share of the budget; the best of them again on the final seeds at the whole "
+        "budget; chosen is the highest mean over final seeds and tasks of the validation reward increase, in standard "
+        "deviations of r0 over pi0's completions: over pi0, for a method with a warm start over the end of that; ties "
+        "to the lower trial; a trial that diverged or failed anywhere is out")
+Increases = Mapping[str, Mapping[int, float | str]]  # task → seed → increase [standard deviations of r₀], or a word
 
 
 @dataclass(frozen=True)
-class Result:
-    """One finished trial.
+class Trial:
+    """One setting of a subject.
 
     Attributes:
-        trial: its number; 0 is the published setting.
-        values: every hyperparameter of the method.
-        reached: task → increase of validation reward over π₀ [r₀ score], or "diverged" or "failed".
+        number: 0 is the published setting. origin: "published", "space", or the dimension whose extension it is from.
+        values: the hyperparameters that the space searches or fixes.
     """
 
-    method: str
-    trial: int
-    values: dict[str, Any]
-    reached: dict[str, float | str]
+    number: int
+    origin: str
+    values: Mapping[str, Any]
 
 
-def reference_levels(results: Sequence[Result]) -> dict[str, float]:
-    """Task → the largest validation reward increase of all trials, the increase that counts as 1.
+def sampled(trials: Sequence[Trial]) -> list[Mapping[str, Any]]:
+    """The points of the space: all trials but the published one."""
+    return [trial.values for trial in trials if trial.number]
 
-    Raises:
-        BenchmarkError: no trial of any method raised the reward on a task.
+
+@dataclass(frozen=True)
+class Found:
+    """A finished search of one subject.
+
+    Attributes:
+        space: as it was in the end, extensions included.
+        screened: trial number → its increases in the trials. finals: those of the finalists.
+        begun: what its warm start decided.
     """
-    levels = {}
-    for task in results[0].reached:
-        best = max((value for r in results if not isinstance(value := r.reached[task], str)), default=0.0)
-        if best <= 0:
-            raise BenchmarkError(f"{task}: no trial of any method raised the validation reward, so there is no level "
-                                 f"to measure trials by. Give a larger --budget or more --trials.")
-        levels[task] = best
-    return levels
+
+    subject: Subject
+    space: Space
+    trials: tuple[Trial, ...]
+    screened: Mapping[int, Increases]
+    finals: Mapping[int, Increases]
+    begun: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def chosen(self) -> Trial | None:
+        """The finalist with the highest score; None if none came to its end."""
+        order = ranked(self.finals)
+        return self.trials[order[0]] if order else None
+
+    @property
+    def bracketed(self) -> bool:
+        """Whether tried values lie on both sides of every chosen one."""
+        return self.chosen is not None and not self.space.edges(self.chosen.values, sampled(self.trials))
 
 
-def score(result: Result, levels: dict[str, float]) -> float | str:
-    """Mean over tasks of increase / reference level, or the word of the task on which the trial came to its end."""
+def score(increases: Increases) -> float | str:
+    """Mean over tasks and seeds, rounded to what the trials file holds; the word if any run ended in one."""
+    ends = [end for seeds in increases.values() for end in seeds.values()]
     for word in (FAILED, DIVERGED):
-        if word in result.reached.values():
+        if word in ends:
             return word
-    return sum(float(result.reached[task]) / level for task, level in levels.items()) / len(levels)
+    return round(mean(map(float, ends)), 6)
 
 
-def choose(results: Sequence[Result], levels: dict[str, float]) -> dict[str, Result]:
-    """Method → its trial of the highest score (ties: the lower number). A method all of whose trials diverged or
-    failed has none and keeps its published setting."""
-    chosen: dict[str, tuple[float, Result]] = {}
-    for result in sorted(results, key=lambda r: r.trial):
-        value = score(result, levels)
-        if not isinstance(value, str) and (result.method not in chosen or value > chosen[result.method][0]):
-            chosen[result.method] = value, result
-    return {method: result for method, (_, result) in chosen.items()}
+def standard_error(increases: Increases) -> float | None:
+    """Of :func:`score` of finished runs, from what seeds differ in (means over tasks, n − 1); None with one seed."""
+    seeds = [*next(iter(increases.values()))]
+    if len(seeds) < 2 or isinstance(score(increases), str):
+        return None
+    return round(stdev(mean(float(task[seed]) for task in increases.values()) for seed in seeds)
+                 / math.sqrt(len(seeds)), 6)
+
+
+def ranked(trials: Mapping[int, Increases]) -> list[int]:
+    """Numbers of the trials that came to their end, best first, ties by number."""
+    scores = {number: score(increases) for number, increases in trials.items()}
+    alive: Sequence[int] = [number for number, value in scores.items() if not isinstance(value, str)]
+    return sorted(alive, key=lambda number: (-float(scores[number]), number))

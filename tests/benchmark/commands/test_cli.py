@@ -46,6 +46,9 @@ def start(*arguments, **options):
     (["run", "--all", "--budgets", "0.25M,fast"], ["--budgets forward_tokens=fast", "0.3M"]),
     (["run", "--all", "--budgets", "1M", "--budget", "updates=2"], ["pass one of them"]),
     (["run", "--all", "--dimensions", "norm"], ["unknown dimension", "Did you mean norms"]),
+    (["run", "--task", "hh_rlhf", "--method", "zo-full", "--profile", "smoke"],
+     ["sparse-mezo trains", "adapter.kind=full"]),
+    (["diagnose", ".", "--candidate", "rloo"], ["rloo takes no direction", "zeroth-order"]),
     (["report", "/no/such/folder"], ["no such folder", "--out"]),
 ])
 def test_a_wrong_request_is_answered_with_place_and_remedy(arguments, words, capsys, tmp_path):

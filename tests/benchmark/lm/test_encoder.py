@@ -78,3 +78,13 @@ def test_a_padded_batch_is_cut_by_length_and_an_even_one_is_left_whole():
     assert [rows.tolist() for rows, _ in parts] == [[0, 4], [2, 6], [1, 3], [5, 7]]  # equal lengths stay in order
     assert [part.prompt_length for _, part in parts] == [2, 3, 10, 10]
     assert parts[0][1].ids.tolist() == [[8, 9, 10, 11], [56, 57, 58, 59]]
+
+
+def test_every_part_holds_the_rows_it_names():
+    """In small batches too, where what would be cut by length is one part."""
+    ids, mask = torch.arange(96).view(8, 12), torch.ones(8, 12, dtype=torch.long)
+    for row, length in enumerate([10, 2, 3, 10, 2, 10, 3, 2]):
+        mask[row, : 10 - length] = 0
+    for batch in (4, 8, 32, 64):
+        for rows, part in Sequences(ids, mask, 10).cut(batch):
+            assert part.ids[:, -1].tolist() == ids[rows, -1].tolist()

@@ -185,6 +185,18 @@ def test_generated_tokens_are_an_axis_of_their_own_where_runs_counted_them():
     assert "1.235" in formats.to_latex(after)
 
 
+def test_a_loss_that_samples_in_its_readings_has_no_rollouts_and_is_predicted_all_the_same():
+    # 20 updates, two readings each of 32 completions that are generated, compared with π₀ and scored: 1,280 are.
+    reward = cost_run("mezo-reward", (0, 3840), (0, 4), completions=1280)
+    results = reader.Results((reward, cost_run("rloo", (3000, 2000), (3, 2))), (), ("mezo-reward", "rloo"))
+    (row,) = (row for row in costs.cost(results, [per_task.build(results, "t")]).rows if "reward" in row[1].lower())
+    assert costs.account(reward).sequences == 640 and row[2:4] == ("6", "6.00")
+    slow = replace(reward, summary=replace(reward.summary, ledgers={"rollout": 0.0, "update": 40.0}))
+    results = replace(results, runs=(slow, results.runs[1]))
+    row = costs.cost(results, [per_task.build(results, "t")]).rows[0]
+    assert "updates +" in row[7] and "rollouts" not in row[7]
+
+
 def test_pairs_seen_again_need_no_second_pass_of_the_reference():
     # 20 updates of 32 sequences are 640; only 100 pairs exist, so π₀ saw 200 sequences of 10 tokens.
     run = cost_run("mezo-dpo", (2000, 12800), (1, 1), completions=0, pairs=100)

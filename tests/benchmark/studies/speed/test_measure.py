@@ -11,7 +11,7 @@ from benchmark.cli import main
 from benchmark.core.errors import ConfigError
 from benchmark.studies.speed import analysis, driver, floors, memory, plan, stopwatch
 from benchmark.studies.speed.measure import time_figure, time_method
-from benchmark.studies.speed.plan import ALL, WARM_START, Figure
+from benchmark.studies.speed.plan import ALL, NORM, QUERIES, WARM_START, Figure
 from benchmark.studies.speed.world import END, World, bodies, made_up_pairs, word_tokenizer
 from tests.benchmark.studies.speed.conftest import SMALL, figure
 
@@ -126,6 +126,7 @@ def prepared_meter():
     ("rloo", "", ONLINE | FIRST, 3, 2), ("ppo", "", ONLINE | FIRST | {"critic"}, 4, 4),
     ("online-dpo", "", ONLINE | FIRST, 3, 2), ("dpo", "", {"reference"} | FIRST, 1, 2),
     ("mezo", "", ONLINE | {"forward"}, 3, 2), ("mezo", ALL, ONLINE | {"forward"}, 3, 2),
+    ("mezo", NORM, ONLINE | {"forward"}, 3, 2), ("mezo", QUERIES, ONLINE | {"forward"}, 3, 16),
     ("mezo-dpo", "", {"reference", "forward"}, 1, 2), ("zopro", WARM_START, ONLINE | FIRST, 3, 2),
     ("zopro", "", ONLINE | {"forward"}, 3, 2), ("zopro", ALL, ONLINE | {"forward"}, 3, 2),
 ])

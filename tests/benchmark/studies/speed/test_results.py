@@ -12,7 +12,7 @@ from baselines.registry import METHODS
 from benchmark.cli import main
 from benchmark.studies.speed import analysis, driver, plan, tables
 from benchmark.studies.speed.child import answer
-from benchmark.studies.speed.plan import ALL, WARM_START
+from benchmark.studies.speed.plan import ALL, NORM, QUERIES, WARM_START
 from tests.benchmark.studies.speed.conftest import figure
 
 # TRL and peft still ask transformers for this property by its old name.
@@ -76,6 +76,9 @@ def test_ratios_are_those_of_the_rounds():
         "methods/mezo": entry("methods", "mezo", [method_result(3.0, 0, 2.1, 2.0), method_result(3.0, 0, 3.0, 2.0)],
                               memory=peaks),
         "methods/mezo/all": entry("methods", "mezo", [method_result(3.0, 0, 2.2, 2.0)], ALL, peaks),
+        "methods/mezo/final-norm": entry("methods", "mezo", [method_result(3.0, 0, 0.8, 2.0)], NORM, peaks),
+        "methods/mezo/final-norm-8-queries": entry("methods", "mezo", [method_result(9.0, 0, 4.8, 2.0)], QUERIES,
+                                                   peaks),
         "peers/trl-rloo": entry("peers", "trl-rloo", [5.0, 6.0]),
         "peers/trl-dpo": entry("peers", "trl-dpo", [5.0, 6.0]),
     }
@@ -90,6 +93,11 @@ def test_ratios_are_those_of_the_rounds():
     assert update["value"] == pytest.approx([1.275, 1.05, 1.5]) and update["limit"] == 1.05
     whole = rows["MeZO, all parameters: update, against two bare forwards on the same rows"]
     assert whole["value"] == pytest.approx([1.1] * 3) and whole["reached"] and whole["limit"] == 1.15
+    norm = rows["MeZO, final norm: update, against two bare forwards on the same rows"]
+    assert norm["value"] == pytest.approx([0.4] * 3) and norm["reached"] and norm["limit"] == 0.5
+    queries = rows["MeZO, final norm: update with 8 queries, against one"]
+    assert queries["value"] == pytest.approx([6.0] * 3) and not queries["reached"] and queries["limit"] == 5
+    assert not any("8 queries: update" in what or "final norm: peak" in what for what in rows)
     copies = rows["MeZO: peak memory of an update above inference, copies of the adapter"]
     assert copies["value"][0] == 4.0 and not copies["reached"]
     ratio = rows["MeZO, all parameters: peak memory of an update, against inference"]
@@ -172,7 +180,8 @@ def test_json_is_printed_and_nothing_written(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["bench", "--repeats", "1", "--method", "mezo", "--what", "methods", "--device", "cpu", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert set(found["figures"]) == {"methods/mezo", "methods/mezo/all"} and list(tmp_path.iterdir()) == []
+    variants = ("", "/all", "/final-norm", "/final-norm-8-queries")
+    assert set(found["figures"]) == {f"methods/mezo{variant}" for variant in variants} and not list(tmp_path.iterdir())
 
 
 def test_every_method_of_the_registry_can_be_asked_for(config):

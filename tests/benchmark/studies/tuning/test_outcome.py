@@ -4,73 +4,83 @@ from __future__ import annotations
 
 import csv
 import tomllib
-from dataclasses import replace
 
 import pytest
 
 from baselines.registry import get_method
 from benchmark.core.errors import BenchmarkError, ConfigError
 from benchmark.plan.resolve import load_profile, with_assignments
-from benchmark.studies.tuning.outcome import Outcome, check_beside, merge, read, trials_file, write
+from benchmark.studies.tuning.outcome import check_beside, merge, outcome_of, read, trials_file, write
 from benchmark.studies.tuning.report import published_vs_tuned, summary, write_report
-from benchmark.studies.tuning.scores import Result, choose, reference_levels, score
+from benchmark.studies.tuning.scores import Found, Trial, ranked, score, standard_error
+from benchmark.studies.tuning.spaces import Dimension, Space
+from benchmark.studies.tuning.stages import Subject
 
 TASKS = ["wmt20_mlqe", "hh_rlhf"]
-SETTINGS = {"profile": "mine", "trials": 3, "seeds": [100], "tasks": TASKS,
-            "budget": {"kind": "updates", "limit": 9.0}, "protocol": "1.1", "conditions": "0123abcd"}
-MAIN = ["rloo", "dpo", "mezo"]
+SETTINGS = {"profile": "mine", "trials": 3, "seeds": [100], "share": 1 / 3, "finalists": 2, "final_seeds": [101, 102],
+            "tasks": TASKS, "budget": {"kind": "updates", "limit": 9.0}, "protocol": "1.1", "conditions": "0123abcd"}
+MAIN = ["rloo", "dpo", "mezo", "zopro"]
 
 
-def trial(method, number, wmt, hh, **values):
-    return Result(method, number, get_method(method).resolved({method: values}), {"wmt20_mlqe": wmt, "hh_rlhf": hh})
+def ends(wmt, hh, seeds=(100,)):
+    return {"wmt20_mlqe": dict.fromkeys(seeds, wmt), "hh_rlhf": dict.fromkeys(seeds, hh)}
 
 
-RLOO = (trial("rloo", 0, 0.1, 0.1), trial("rloo", 1, 0.4, 1.0, lr=1e-3, k=4), trial("rloo", 2, 0.3, 2.0, lr=3e-3))
-MEZO = (trial("mezo", 0, -0.1, 0.0), trial("mezo", 1, 0.1, 0.5, lr=7e-4, epsilon=2e-2),
-        trial("mezo", 2, 0.4, "diverged"))
-SEARCHED = {"rloo": ["lr", "k"], "mezo": ["lr", "epsilon"]}
+def finals(*pairs):
+    return {"wmt20_mlqe": dict(enumerate((w for w, _ in pairs), 101)),
+            "hh_rlhf": dict(enumerate((h for _, h in pairs), 101))}
 
 
-def outcome(results=RLOO + MEZO, settings=SETTINGS, commit="abc"):
-    present = {result.method for result in results}
-    return Outcome(settings, (commit,), {m: s for m, s in {**SEARCHED, "dpo": ["lr"]}.items() if m in present},
-                   tuple(results))
+def found(method, values, screened, last, stage="method", begun=None, high=1.0):
+    """A search over lr: trial 0 and one trial for every further value."""
+    names = {"warm_start": "warm_start_lr"}.get(stage, "lr")
+    trials = [Trial(0, "published", {names: get_method(method).resolved({})[names]}),
+              *(Trial(i, "space", {names: value}) for i, value in enumerate(values, 1))]
+    space = Space((Dimension(names, 1e-4, high, moved=(0, 1)),))
+    return Found(Subject(method, stage), space, tuple(trials), dict(enumerate(screened)), last, begun or {})
 
 
-def test_levels_and_scores_by_hand():
-    levels = reference_levels(RLOO + MEZO)
-    assert levels == {"wmt20_mlqe": 0.4, "hh_rlhf": 2.0}
-    assert [score(r, levels) for r in RLOO] == pytest.approx([(0.25 + 0.05) / 2, (1 + 0.5) / 2, (0.75 + 1) / 2])
-    assert [score(r, levels) for r in MEZO[:2]] == pytest.approx([-0.125, (0.25 + 0.25) / 2])
-    assert {m: r.trial for m, r in choose(RLOO + MEZO, levels).items()} == {"rloo": 2, "mezo": 1}
+RLOO = found("rloo", [1e-3, 3e-2, 0.9], [ends(0.1, 0.1), ends(0.4, 1.0), ends(0.3, 2.0), ends(0.1, 0.2)],
+             {1: finals((0.5, 0.7), (0.3, 0.5)), 2: finals((0.2, 0.4), (0.2, 0.4))})
+MEZO = found("mezo", [3e-2, 0.1], [ends(-0.1, 0.0), ends(0.1, 0.5), ends(0.4, "diverged")],
+             {0: finals((0.0, 0.0), ("failed", 0.0)), 1: finals((0.1, 0.1), (0.1, 0.1))})
+START = found("zopro", [1e-2], [ends(0.0, 0.0), ends(0.5, 0.5)], {1: finals((0.5, 0.5), (0.5, 0.5))}, "warm_start")
+ZOPRO = found("zopro", [0.03, 0.5], [ends(0.0, 0.0), ends(0.2, 0.2), ends(0.3, 0.3)],
+              {2: finals((0.3, 0.3), (0.3, 0.3))}, begun={"warm_start_lr": 1e-2})
 
 
-def test_a_trial_that_diverged_or_failed_anywhere_is_a_word_and_never_chosen():
-    levels = {"wmt20_mlqe": 0.4, "hh_rlhf": 2.0}
-    assert score(MEZO[2], levels) == "diverged"
-    lost = trial("mezo", 1, "failed", "diverged")
-    assert score(lost, levels) == "failed"
-    assert choose([lost, MEZO[2]], levels) == {}
-    # Its other tasks still count for the level: 0.4 is MeZO's best on WMT20 too.
-    assert reference_levels([RLOO[0], MEZO[2]]) == {"wmt20_mlqe": 0.4, "hh_rlhf": 0.1}
+def outcome(*results, settings=SETTINGS, commit="abc"):
+    return outcome_of(results or (START, RLOO, MEZO, ZOPRO), settings, [commit])
 
 
-def test_a_tie_goes_to_the_lower_trial_whatever_the_order():
-    same = [trial("rloo", number, 0.4, 1.0, lr=number + 1.0) for number in (2, 1)]
-    assert choose([*same, trial("rloo", 0, 0.1, 0.1)], reference_levels(same))["rloo"].trial == 1
+def test_scores_and_standard_errors_by_hand():
+    assert score(ends(0.4, 1.0)) == 0.7 and score(RLOO.finals[1]) == 0.5
+    # means over tasks of the two seeds: 0.6 and 0.4; their standard deviation is √0.02
+    assert standard_error(RLOO.finals[1]) == pytest.approx(0.1) and standard_error(RLOO.finals[2]) == 0.0
+    assert standard_error(ends(0.4, 1.0)) is None and standard_error(MEZO.finals[0]) is None
+    assert score(ends(0.4, "diverged")) == "diverged" and score(ends("failed", "diverged")) == "failed"
 
 
-def test_without_any_increase_there_is_no_level():
-    with pytest.raises(BenchmarkError, match=r"hh_rlhf: no trial of any method raised .* larger --budget"):
-        reference_levels([trial("rloo", 0, 0.1, 0.0), trial("mezo", 0, 0.1, "diverged")])
+def test_the_best_of_the_finals_is_chosen_and_ties_go_to_the_lower_trial():
+    assert ranked(RLOO.screened) == [2, 1, 3, 0] and RLOO.chosen.number == 1  # trial 2 was ahead in the trials
+    assert ranked({2: ends(0.4, 1.0), 1: ends(0.4, 1.0)}) == [1, 2]
+    assert MEZO.chosen.number == 1  # trial 0 failed on a seed
+    assert found("mezo", [0.1], [ends("failed", 0.1)] * 2, {}).chosen is None
+
+
+def test_a_choice_with_tried_values_on_both_sides_is_bracketed():
+    assert not RLOO.bracketed  # 1e-3 is the smallest that was tried
+    assert found("rloo", [1e-3, 3e-2, 0.9], RLOO.screened.values(), {2: RLOO.finals[1]}).bracketed
+    assert not found("rloo", [1e-3, 3e-2, 0.9], RLOO.screened.values(), {3: RLOO.finals[1]}).bracketed
 
 
 def test_the_outcome_is_read_back_as_it_was_written(tmp_path):
     path = tmp_path / "mine.toml"
     assert write(path, outcome()) == [path, tmp_path / "mine_trials.csv"]
-    assert read(path) == outcome()
+    again = read(path)
+    assert again == outcome()
     before = path.read_bytes(), trials_file(path).read_bytes()
-    write(path, read(path))
+    write(path, again)
     assert before == (path.read_bytes(), trials_file(path).read_bytes())
     assert read(tmp_path / "other.toml") is None
 
@@ -78,37 +88,45 @@ def test_the_outcome_is_read_back_as_it_was_written(tmp_path):
 def test_the_files_hold_every_trial_and_the_choice(tmp_path):
     write(tmp_path / "mine.toml", outcome())
     tables = tomllib.loads((tmp_path / "mine.toml").read_text())
-    assert tables["chosen"] == {"rloo": 2, "mezo": 1}
-    assert tables["reference_increase"] == {"wmt20_mlqe": 0.4, "hh_rlhf": 2.0}
+    assert tables["found"]["rloo"]["method"] == {
+        "chosen": 1, "score": 0.5, "standard_error": 0.1, "bracketed": False, "trials": 4, "finalists": [1, 2],
+        "ranges": {"lr": [1e-4, 1.0]}, "extended": {"lr": [0, 1]}}
+    assert list(tables["found"]["zopro"]) == ["warm_start", "method"]
     assert tables["methods"] == {
-        "rloo": {"lr": 3e-3, "k": 2}, "mezo": {"lr": 7e-4, "epsilon": 2e-2},
-        "zopro-no-norm-matching": {"lr": 7e-4, "epsilon": 2e-2}}  # its noise is as long as MeZO's
-    assert tables["search"]["trials"] == 3 and tables["search"]["budget"] == {"kind": "updates", "limit": 9.0}
+        "rloo": {"lr": 1e-3}, "mezo": {"lr": 3e-2}, "zopro": {"warm_start_lr": 1e-2, "lr": 0.5},
+        "zopro-no-norm-matching": {"lr": 3e-2}}  # its noise is as long as MeZO's
+    assert tables["search"]["trials"] == 3 and tables["search"]["share"] == 1 / 3
     with open(tmp_path / "mine_trials.csv", newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert [(r["method"], r["trial"], r["chosen"], r["score"]) for r in rows] == [
-        ("rloo", "0", "no", "0.150000"), ("rloo", "1", "no", "0.750000"), ("rloo", "2", "yes", "0.875000"),
-        ("mezo", "0", "no", "-0.125000"), ("mezo", "1", "yes", "0.250000"), ("mezo", "2", "no", "diverged")]
-    assert (rows[5]["hh_rlhf status"], rows[5]["hh_rlhf increase [r0 score]"]) == ("diverged", "")
-    assert (rows[5]["wmt20_mlqe status"], rows[5]["wmt20_mlqe increase [r0 score]"]) == ("done", "0.4")
-    assert (rows[1]["k"], rows[1]["lr"], rows[1]["kl_coef"], rows[1]["epsilon"]) == ("4", "0.001", "0.05", "")
+        rows = [row for row in csv.DictReader(file) if row["method"] in ("mezo", "zopro")]
+    assert [(r["method"], r["stage"], r["trial"], r["chosen"], r["score"], r["final score"]) for r in rows] == [
+        ("mezo", "method", "0", "no", "-0.05", "failed"), ("mezo", "method", "1", "yes", "0.3", "0.1"),
+        ("mezo", "method", "2", "no", "diverged", ""), ("zopro", "warm_start", "0", "no", "0.0", ""),
+        ("zopro", "warm_start", "1", "yes", "0.5", "0.5"), ("zopro", "method", "0", "no", "0.0", ""),
+        ("zopro", "method", "1", "no", "0.2", ""), ("zopro", "method", "2", "yes", "0.3", "0.3")]
+    assert (rows[2]["wmt20_mlqe"], rows[2]["hh_rlhf"], rows[1]["hh_rlhf final"]) == ("0.4", "diverged", "0.1")
+    assert (rows[1]["lr"], rows[1]["k"], rows[7]["warm_start_lr"]) == ("0.03", "2", "0.01")
 
 
-def test_a_damaged_outcome_is_refused(tmp_path):
+def test_a_damaged_outcome_and_one_by_another_rule_are_refused(tmp_path):
     path = tmp_path / "mine.toml"
     write(path, outcome())
     lines = trials_file(path).read_text().splitlines()
     trials_file(path).write_text("\n".join(lines[:-1]))
-    with pytest.raises(BenchmarkError, match=r"mine.toml and mine_trials.csv .*3 trials a method are announced"):
+    with pytest.raises(BenchmarkError, match=r"mine.toml and mine_trials.csv .*12 trials are announced, 11 are there"):
         read(path)
     trials_file(path).unlink()
     with pytest.raises(BenchmarkError, match="cannot be read together"):
         read(path)
+    path.write_text('[search]\nrule = "highest mean over tasks"\n')
+    with pytest.raises(ConfigError, match=r"mine.toml holds a search by another rule.*Remove it and mine_trials.csv"):
+        read(path)
 
 
 @pytest.mark.parametrize(("change", "words"), [
-    ({"trials": 4}, r"trials of mezo that cannot stand beside these: trials differ \(3 there, 4 here\)"),
+    ({"trials": 4}, r"trials of mezo, zopro that cannot stand beside these: trials differ \(3 there, 4 here\)"),
     ({"seeds": [100, 101]}, "seeds differ"),
+    ({"share": 0.5}, "share differs"),
+    ({"final_seeds": [101]}, "final seeds differ"),
     ({"budget": {"kind": "updates", "limit": 10.0}}, "budget differs"),
     ({"tasks": ["hh_rlhf"]}, "tasks differ"),
     ({"protocol": "1.2"}, "protocol differs"),
@@ -118,23 +136,24 @@ def test_trials_of_unequal_number_or_conditions_are_refused(tmp_path, change, wo
     with pytest.raises(ConfigError, match=words):
         check_beside(outcome(), SETTINGS | change, ["rloo", "dpo"], tmp_path / "mine.toml")
     if "tasks" not in change:  # a new search of all methods may replace the old one
-        check_beside(outcome(), SETTINGS | change, ["rloo", "mezo"], tmp_path / "mine.toml")
+        check_beside(outcome(), SETTINGS | change, ["rloo", "mezo", "zopro"], tmp_path / "mine.toml")
 
 
 def test_a_search_on_fewer_tasks_does_not_replace_one_on_more(tmp_path):
     with pytest.raises(ConfigError, match=r"holds a search on wmt20_mlqe too.*another --outcome"):
-        check_beside(outcome(), SETTINGS | {"tasks": ["hh_rlhf"]}, ["rloo", "mezo"], tmp_path / "mine.toml")
+        check_beside(outcome(), SETTINGS | {"tasks": ["hh_rlhf"]}, ["rloo", "mezo", "zopro"], tmp_path / "mine.toml")
 
 
-def test_a_method_searched_later_joins_and_levels_and_choices_are_made_anew():
-    check_beside(outcome(), SETTINGS, ["dpo"], None)
-    dpo = [trial("dpo", 0, 4.0, 0.1), trial("dpo", 1, 0.1, 0.1), trial("dpo", 2, 0.1, 0.1)]
-    joined = merge(outcome(), outcome(dpo, commit="def"), MAIN)
-    assert list(joined.searched) == MAIN and joined.commits == ("abc", "def")
-    assert joined.levels == {"wmt20_mlqe": 4.0, "hh_rlhf": 2.0}
-    assert {m: r.trial for m, r in joined.chosen.items()} == {"rloo": 2, "dpo": 0, "mezo": 1}
-    again = merge(joined, outcome(RLOO), MAIN)
-    assert [r.method for r in again.results] == ["rloo"] * 3 + ["dpo"] * 3 + ["mezo"] * 3
+def test_a_method_searched_later_joins():
+    check_beside(outcome(RLOO, MEZO), SETTINGS, ["zopro"], None)
+    joined = merge(outcome(MEZO, RLOO), outcome(START, ZOPRO, commit="def"), MAIN)
+    assert list(joined.found) == ["rloo", "mezo", "zopro"] and joined.commits == ("abc", "def")
+    assert [(r["method"], r["stage"]) for r in joined.trials] == (
+        [("rloo", "method")] * 4 + [("mezo", "method")] * 3 + [("zopro", "warm_start")] * 2 + [("zopro", "method")] * 3)
+    assert joined.methods == outcome().methods
+    # a warm start alone, for another method that begins with it, leaves the rest of its owner as it was
+    again = merge(joined, outcome(START, MEZO), MAIN)
+    assert again.methods == joined.methods and again.found == joined.found and again.trials == joined.trials
 
 
 @pytest.fixture
@@ -149,18 +168,17 @@ def profile(tmp_path):
     return load
 
 
-def test_a_profile_takes_in_hyperparameters_and_levels(profile):
-    config = profile("[methods.rloo]\nlr = 0.5\n[tasks.hh_rlhf.sft]\nsteps = 3\n")
-    assert config.methods["rloo"] == {"lr": 0.5, "k": 2}  # what the profile says stands above
-    assert config.methods["mezo"] == {"lr": 7e-4, "epsilon": 2e-2}
-    levels = [config.for_task(task).evaluation.reference_increase for task in TASKS]
-    assert (levels, config.for_task("hh_rlhf").sft.steps) == ([0.4, 2.0], 3)
-    assert config.for_task("summarize_from_feedback").evaluation.reference_increase == 0
-    assert config.for_task("hh_rlhf").as_dict()["evaluation"]["reference_increase"] == 2.0
-    control = get_method("zopro-no-norm-matching").resolved(config.methods | {"zopro": {"k": 8, "lr": 0.1}})
-    assert (control["lr"], control["epsilon"], control["k"]) == (7e-4, 2e-2, 8)
-    config = profile("[tasks.hh_rlhf.evaluation]\nreference_increase = 7\n")
-    assert [config.for_task(task).evaluation.reference_increase for task in TASKS] == [0.4, 7.0]
+def test_a_profile_takes_in_hyperparameters_and_variants_inherit_them(profile):
+    config = profile("[methods.rloo]\nlr = 0.5\n")
+    assert config.methods["rloo"] == {"lr": 0.5}  # what the profile says stands above
+    for name, lr in (("zopro-random", 0.5), ("zopro-warm-start", 0.0), ("mezo-warm", 3e-2), ("lozo-warm", 3e-2),
+                     ("zopro-no-norm-matching", 3e-2)):
+        values = get_method(name).resolved(config.methods)
+        assert (values["lr"], values["warm_start_lr"]) == (lr, 1e-2)
+    assert get_method("zopro-published").resolved(config.methods)["warm_start_lr"] == 5e-5
+
+
+OLD = '[search]\nrule = "old"\n[chosen]\nrloo = 1\n[reference_increase]\nwmt20_mlqe = 0.4\nhh_rlhf = 2.0\n'
 
 
 @pytest.mark.parametrize(("assignment", "levels"), [
@@ -175,7 +193,9 @@ def test_a_profile_takes_in_hyperparameters_and_levels(profile):
     ("reward_model.steps=3", [0, 0]),
     ("evaluation.reference_increase=5", [5.0, 5.0]),
 ])
-def test_a_level_is_dropped_where_the_user_changes_what_it_was_measured_under(profile, assignment, levels):
+def test_a_level_of_an_older_search_is_dropped_where_the_user_changes_what_it_was_measured_under(
+        profile, tmp_path, assignment, levels):
+    (tmp_path / "tuned" / "mine.toml").write_text(OLD)
     config = with_assignments(profile("[tasks.hh_rlhf.sft]\nsteps = 3\n"), [assignment], ["rloo"])
     assert [config.for_task(task).evaluation.reference_increase for task in TASKS] == levels
 
@@ -196,24 +216,23 @@ def test_a_wrong_tuned_file_is_refused(profile, tmp_path, text, words):
         profile()
 
 
-def test_the_table_shows_published_and_chosen_and_words(tmp_path):
+def test_the_table_shows_published_and_chosen_and_words():
     sheet = published_vs_tuned(outcome(), {"hh_rlhf": "HH-RLHF"})
-    assert sheet.header[:5] == ("method", "setting", "score [1 = best increase]", "wmt20_mlqe [r₀ score]",
-                                "HH-RLHF [r₀ score]")
-    assert sheet.rows == (
-        ("RLOO", "published", "+0.150", "+0.100", "+0.100", "lr 5e-05, k 2"),
-        ("RLOO", "tuned (trial 2)", "+0.875", "+0.300", "+2.000", "lr 0.003, k 2"),
-        ("MeZO", "published", "-0.125", "-0.100", "0.000", "lr 0.0001, epsilon 0.01"),
-        ("MeZO", "tuned (trial 1)", "+0.250", "+0.100", "+0.500", "lr 0.0007, epsilon 0.02"))
-    assert sheet.reduced == "reduced protocol (1 seed), not comparable"
-    enough = outcome(settings=SETTINGS | {"seeds": [100, 101, 102, 103, 104]})
-    assert published_vs_tuned(enough, {}).reduced == ""
-    lost = [replace(r, reached=dict.fromkeys(TASKS, "diverged")) for r in MEZO]
-    rows = published_vs_tuned(outcome((*RLOO, *lost)), {}).rows
-    assert rows[2][:5] == ("MeZO", "published; no trial came to its end", "diverged", "diverged", "diverged")
-    best = trial("rloo", 0, 0.4, 9.0), *RLOO[1:]
-    assert [row[1] for row in published_vs_tuned(outcome(best), {}).rows] == ["published, chosen"]
-    assert "RLOO         published +1.000  chosen +1.000 (trial 0: lr = 5e-05, k = 2)" in summary(outcome(best))
+    assert sheet.header == ("method", "setting", "score in the trials", "score in the finals", "bracketed",
+                            "wmt20_mlqe", "HH-RLHF", "searched hyperparameters")
+    assert (*sheet.rows[:2], *sheet.rows[-2:]) == (
+        ("RLOO", "published", "+0.100", "–", "–", "+0.100", "+0.100", "lr 5e-05"),
+        ("RLOO", "tuned (trial 1)", "+0.700", "+0.500 ± 0.100", "no", "+0.400", "+0.600", "lr 0.001"),
+        ("ZOPrO", "published", "0.000", "–", "–", "0.000", "0.000", "lr 0.0001"),
+        ("ZOPrO", "tuned (trial 2)", "+0.300", "+0.300 ± 0.000", "no", "+0.300", "+0.300", "lr 0.5"))
+    assert sheet.rows[4][0] == "ZOPrO, warm start"
+    assert sheet.reduced == "reduced protocol (2 seeds), not comparable"
+    lost = found("mezo", [0.1], [ends("diverged", "diverged")] * 2, {})
+    assert published_vs_tuned(outcome(lost), {}).rows == (
+        ("MeZO", "published; no trial came to its end", "diverged", "–", "–", "diverged", "diverged", "lr 0.0001"),)
+    text = summary(outcome(RLOO, lost))
+    assert "in the finals +0.500 ± 0.100 (trial 1: lr = 0.001; NOT bracketed)" in text
+    assert "no trial came to its end, so the published setting stays" in text
 
 
 def test_the_report_is_a_pure_function_of_the_outcome(tmp_path):

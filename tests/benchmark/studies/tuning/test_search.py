@@ -1,92 +1,220 @@
-"""A search's runs, what is read from their directories, and the command from end to end."""
+"""A search's runs, what is read from their directories, and what is needed next: stages, extensions, finals."""
 
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections import Counter
 from dataclasses import replace
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from baselines.registry import get_method
-from benchmark.cli import main
+from baselines.registry import METHODS, get_method, method_groups
 from benchmark.core.errors import BenchmarkError, ConfigError
 from benchmark.grid.jobs import Preparation
 from benchmark.plan.resolve import Config, load_profile, with_assignments, with_tasks
 from benchmark.plan.sources import TaskSource
 from benchmark.studies.tuning.execution import TrialJob, jobs
-from benchmark.studies.tuning.search import Cell, Search, over_seeds, standing_of
+from benchmark.studies.tuning.outcome import outcome_of
+from benchmark.studies.tuning.search import Plan, refuse_unfinished, standing_of
+from benchmark.studies.tuning.stages import Subject, searched_as, subjects
+from tests.benchmark.studies.tuning.fake import SOURCES, carry_out, finish, search
 
-TASKS = ["wmt20_mlqe", "hh_rlhf"]
-SOURCES = {task: TaskSource(task, SimpleNamespace(version="1", revision="abc")) for task in TASKS}
-QUICK = ["tune", "--profile", "smoke", "--task", "wmt20_mlqe", "--device", "cpu", "--workers", "0", "--budget",
-         "updates=2", "--set", "sft.steps=4", "--set", "reward_model.steps=4", "--set", "train_rows=150", "--set",
-         "heldout_rows=40", "--set", "validation_prompts=6", "--set", "test_prompts=4", "--set", "max_new_tokens=6"]
-
-
-@pytest.fixture
-def search():
-    return Search(Config(), SOURCES, ["rloo", "mezo"], [100, 101], 3)
+WARM, ZOPRO = Subject("zopro", "warm_start"), Subject("zopro")
 
 
-def finish(folder: Path, start: float, end: float | None, test: float = 0.0) -> None:
-    """A finished run as far as a search looks at it; without an end it diverged."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "environment.json").write_text(json.dumps({"commit": "abc", "dirty": test > 0}))
-    final = None if end is None else {"validation": {"reward": end}, "test": {"reward": test}}
-    (folder / "summary.json").write_text(json.dumps({
-        "status": "diverged" if end is None else "done", "final": final,
-        "initial": {"validation": {"reward": start}, "test": {"reward": -test}}}))
-
-
-def fail(folder: Path, kind: str) -> None:
+def fail(folder, kind):
     folder.mkdir(parents=True)
     (folder / "error.json").write_text(json.dumps({"type": kind, "message": "why"}))
 
 
-def test_every_method_gets_every_trial_on_every_task_and_seed_and_all_progress_together(search):
-    runs = [(cell.trial, cell.run.task, cell.run.seed, cell.run.method) for cell in search.cells]
-    assert Counter((method, trial) for trial, _, _, method in runs) == {
-        (m, t): 4 for m in ("rloo", "mezo") for t in range(3)}
-    assert [trial for trial, *_ in runs] == [0] * 8 + [1] * 8 + [2] * 8
-    assert runs[:4] == [(0, "wmt20_mlqe", 100, "rloo"), (0, "wmt20_mlqe", 100, "mezo"),
-                        (0, "wmt20_mlqe", 101, "rloo"), (0, "wmt20_mlqe", 101, "mezo")]
-    longer = replace(search, trials=5)
-    assert [c.run.name for c in longer.cells][:24] == [c.run.name for c in search.cells]
+def near(**best):
+    """A reward that falls with the distance of hyperparameters from the best ones, in decades; that of epsilon counts
+    little."""
+    return lambda run, values: 1.0 - sum((0.01 if name == "epsilon" else 1) * abs(math.log10(values[name] / value))
+                                         for name, value in best.items() if name in values)
 
 
-def test_trials_leave_out_what_the_profile_tuned_or_froze():
+# --- what is searched ---------------------------------------------------------------------------------------------
+
+
+def test_methods_with_one_warm_start_share_its_search():
+    assert subjects(["zopro", "mezo-warm", "lozo-warm", "zopro-random", "zopro-scaled-lr"], "norms") == [
+        WARM, ZOPRO, Subject("mezo"), Subject("lozo"), Subject("zopro-scaled-lr")]
+    assert subjects(["compo-dense", "compo"], "lora") == [
+        Subject("compo", "warm_start"), Subject("compo-dense"), Subject("compo")]
+    assert subjects(["rloo", "dpo"], "norms") == [Subject("rloo"), Subject("dpo")]
+
+
+def test_variants_and_controls_take_their_bases_settings_and_others_are_searched():
+    own = {name: searched_as(name, "norms") for name in METHODS}
+    assert own["mezo-warm"] == own["frozen"] == own["mezo"] == "mezo"
+    assert own["zo-muon-warm"] == "zo-muon" and own["lozo-released"] == "lozo"
+    assert {own[n] for n in method_groups()["ablation"]} == {"zopro", "mezo", "zopro-scaled-lr", None}
+    assert own["mezo-dpo"] == "mezo-dpo" and own["mezo-q5"] == "mezo-q5"
+    with pytest.raises(ConfigError, match="zopro-published has published settings whatever is found"):
+        subjects(["zopro-published"], "norms")
+
+
+def test_a_warm_start_is_the_methods_first_iteration_alone_and_fixes_what_it_decides():
+    found = search("zopro", trials=3)
+    full = found.base.budget.limit
+    for final, share in ((False, 1 / 3), (True, 1.0)):
+        warm, rest = (found.stage_config(subject, final) for subject in (WARM, ZOPRO))
+        assert (warm.loop.iterations, warm.budget.limit) == (1, pytest.approx(full * share / 4))
+        assert (rest.loop.iterations, rest.budget.limit) == (4, pytest.approx(full * share))
+        assert (warm.evaluation.points, rest.evaluation.points) == (1, 4)  # at the end of every iteration
+    assert {"k", "epochs", "warm_start_lr"} <= set(found.spaces[WARM].names)
+    assert found.spaces[ZOPRO].names == ["lr", "epsilon", "initial_weight"]
+    assert {trial.values["initial_weight"] for trial in found.first_trials(ZOPRO)} == {0.999}
+
+
+# --- rounds -------------------------------------------------------------------------------------------------------
+
+
+def test_every_subject_gets_its_trials_on_every_task_and_then_finals_at_the_whole_budget(tmp_path):
+    found = search("rloo", "mezo", trials=3, finalists=2)
+    first, done = found.advance(tmp_path)
+    assert not done
+    assert Counter((c.subject.method, c.trial, c.run.seed) for c in first) == {
+        (m, t, 100): 2 for m in ("rloo", "mezo") for t in range(3)}
+    assert [cell.trial for cell in first] == [0] * 4 + [1] * 4 + [2] * 4  # all progress together
+    assert {round(c.run.budget.limit) for c in first} == {round(found.base.budget.limit / 3)}
+    longer = replace(found, plan=replace(found.plan, trials=5))
+    assert {c.run.name for c in first} < {c.run.name for c in longer.advance(tmp_path)[0]}
+
+    seen = []
+    middle = near(lr=1e-3, epsilon=1e-2)
+    results = carry_out(found, tmp_path, lambda run, values: seen.append(run) or middle(run, values))
+    assert [len(result.finals) for result in results] == [2, 2]
+    finals = [run for run in seen if run.seed > 100]
+    assert Counter((run.method, run.seed) for run in finals) == {
+        (m, s): 4 for m in ("rloo", "mezo") for s in (101, 102, 103)}
+    assert {run.budget.limit for run in finals} == {found.base.budget.limit}
+
+
+def test_the_winner_is_that_of_the_finals_with_its_standard_error(tmp_path):
+    found = search("dpo", trials=4, finalists=2)
+    lr = [trial.values["lr"] for trial in found.first_trials(Subject("dpo"))]
+
+    def reward(run, values):
+        place = lr.index(values["lr"]) if values["lr"] in lr else 3
+        screening = [0.0, 0.5, 0.9, 0.1][place]
+        return screening if run.seed == 100 else {1: 0.5, 2: 0.2}[place] + 0.1 * (run.seed - 102)
+
+    (result,) = carry_out(found, tmp_path, reward)
+    assert sorted(result.finals) == [1, 2] and result.chosen.number == 1  # trial 2 was better on the search's seed
+    (row,) = (row for row in outcome_of([result], found.settings(), ["abc"]).trials if row["chosen"] == "yes")
+    assert (row["score"], row["final score"]) == ("0.5", "0.5")
+    assert float(row["final standard error"]) == pytest.approx(0.1 / math.sqrt(3), abs=1e-6)
+
+
+def test_stage_two_waits_for_the_warm_start_and_begins_with_it(tmp_path):
+    found = search("zopro", "compo", trials=6, finalists=1)
+    first, _ = found.advance(tmp_path)
+    assert {cell.subject for cell in first} == {WARM, Subject("compo", "warm_start")}
+    runs, reward = [], near(warm_start_lr=3e-3)
+    carry_out(found, tmp_path, lambda run, values: runs.append((run, values)) or reward(run, values))
+    warm = [values for run, values in runs if run.method == "zopro" and run.config.loop.iterations == 1]
+    rest = [values for run, values in runs if run.method == "zopro" and run.config.loop.iterations == 4]
+    best = max(warm, key=lambda values: reward(None, values))
+    names = ("warm_start_lr", "k", "epochs", "warm_start_schedule", "warm_start_max_grad_norm")
+    assert rest and all(values[name] == best[name] for values in rest for name in names)
+
+
+def test_what_follows_a_warm_start_is_scored_by_the_increase_over_it(tmp_path):
+    finish(tmp_path / "run", start=1.0, end=3.0, warm=1.5, test=9.0)
+    assert standing_of(tmp_path / "run", 0) == 2.0 and standing_of(tmp_path / "run", 1) == 0.5
+    finish(tmp_path / "scaled", start=1.0, end=3.0, warm=1.5, sd=2.0)
+    assert standing_of(tmp_path / "scaled", 0) == 1.0 and standing_of(tmp_path / "scaled", 1) == 0.25
+    found = search("zopro", trials=2, finalists=1)
+    warm, rest = carry_out(found, tmp_path, lambda run, values: 0.75, warm=0.5)
+    ends = [{end for increases in (*result.screened.values(), *result.finals.values()) for seeds in increases.values()
+             for end in seeds.values()} for result in (warm, rest)]
+    assert ends == [{0.75}, {0.25}]
+
+
+def test_a_best_trial_at_an_edge_extends_the_space_and_what_is_found_says_so(tmp_path):
+    found = search("mezo", trials=16, finalists=1)
+    high = found.spaces[Subject("mezo")].dimensions[0].high
+    (result,) = carry_out(found, tmp_path, near(lr=2 * high, epsilon=1e-2))
+    lr = result.space.dimensions[0]
+    assert lr.moved == (0, 1) and lr.high == pytest.approx(10 * high) and result.bracketed
+    added = [trial for trial in result.trials if trial.origin == "lr"]
+    assert len(added) == 4 and all(high <= trial.values["lr"] <= 10 * high for trial in added)
+    assert result.chosen in added and [trial.number for trial in result.trials] == [*range(len(result.trials))]
+
+
+def test_an_optimum_beyond_all_extensions_is_not_bracketed(tmp_path):
+    found = search("mezo", trials=4, finalists=1)
+    (result,) = carry_out(found, tmp_path, near(lr=1e9, epsilon=1e-2))
+    assert result.space.dimensions[0].moved[1] == 2 and not result.bracketed
+    assert all(moved <= 2 for dimension in result.space.dimensions for moved in dimension.moved)
+
+
+def test_interrupted_anywhere_a_search_ends_as_it_would_have(tmp_path):
+    found = search("zopro", "rloo", trials=3, finalists=2)
+    uneven = near(warm_start_lr=1e-2, lr=1.0)
+
+    whole = carry_out(found, tmp_path / "whole", uneven)
+    for keep in range(1, 9):  # stopped after some rounds, and some directories of the last one lost
+        carry_out(found, tmp_path / str(keep), uneven, rounds=keep)
+        for folder in sorted((tmp_path / str(keep)).iterdir())[::3]:
+            shutil.rmtree(folder)
+        assert carry_out(found, tmp_path / str(keep), uneven) == whole
+
+
+def test_trials_that_diverge_or_fail_are_never_chosen_and_without_any_other_nothing_is(tmp_path):
+    found = search("mezo", trials=4, finalists=4)
+    (result,) = carry_out(found, tmp_path / "a", lambda run, values: None if run.task == "hh_rlhf" else 9.0)
+    assert result.chosen is None and not result.bracketed and not result.finals
+    (result,) = carry_out(found, tmp_path / "b", lambda run, values: None if run.seed == 102 else 0.1)
+    assert result.chosen is None and len(result.finals) == 4
+    start = carry_out(search("zopro", trials=2), tmp_path / "c", lambda run, values: None)
+    assert start[1].begun == {}  # the published warm start
+
+
+# --- conditions and directories -----------------------------------------------------------------------------------
+
+
+def test_trials_leave_out_what_the_profile_tuned_or_froze(tmp_path):
     """Trial 0 is the published setting, and a search made anew finds the runs of the one before."""
     config = with_tasks(load_profile("smoke"), {"hh_rlhf": {"evaluation": {"reference_increase": 3.0}}}, "a test")
     assert config.methods["rloo"]["lr"] == 1e-3
-    tuned = Search(config, SOURCES, ["rloo"], [100], 2)
-    plain = Search(replace(load_profile("smoke"), methods={}), SOURCES, ["rloo"], [100], 2)
-    assert tuned.cells[0].run.resolved()["method"] == get_method("rloo").resolved({})
-    assert [c.run.name for c in tuned.cells] == [c.run.name for c in plain.cells]
+    tuned, plain = (search("rloo", config=c, trials=2) for c in (config, replace(load_profile("smoke"), methods={})))
+    cells = [found.advance(tmp_path)[0] for found in (tuned, plain)]
+    assert cells[0][0].run.resolved()["method"] == get_method("rloo").resolved({})
+    assert [c.run.name for c in cells[0]] == [c.run.name for c in cells[1]]
     assert tuned.settings() == plain.settings()
 
 
-def test_conditions_change_with_what_can_change_a_reward(search):
+def test_conditions_change_with_what_can_change_a_reward():
     def conditions(*assignments):
-        return replace(search, config=with_assignments(Config(), list(assignments), [])).settings()["conditions"]
+        return search("rloo", config=with_assignments(Config(), list(assignments), [])).settings()["conditions"]
 
     assert conditions("workers=7") == conditions()
     assert len({conditions(), conditions("loop.iterations=2"), conditions("sft.steps=9")}) == 3
     other = {**SOURCES, "hh_rlhf": TaskSource("hh_rlhf", SimpleNamespace(version="1", revision="xyz"))}
-    assert replace(search, sources=other).settings()["conditions"] != conditions()
+    assert replace(search("rloo"), sources=other).settings()["conditions"] != conditions()
 
 
 @pytest.mark.parametrize(("change", "words"), [
-    ({"seeds": [100, 4]}, "--seed 4: seeds 0-4 are those of reference results"),
-    ({"trials": 0}, "--trials 0: at least 1"),
-    ({"config": with_assignments(Config(), ["sequences_per_update=6"], [])}, r"k = 4 does not divide .* = 6"),
+    ({"seeds": (100, 4)}, "--seed 4: seeds 0-4 are those of reference results"),
+    ({"final_seeds": (3,)}, "--seed 3: seeds 0-4 are those of reference results"),
+    ({"trials": 0}, "at least 1"),
+    ({"finalists": 0}, "at least 1"),
+    ({"share": 0.0}, "--share 0: a share of the budget"),
 ])
-def test_a_search_that_cannot_be_fair_is_refused(search, change, words):
+def test_a_plan_that_cannot_be_fair_is_refused(change, words):
     with pytest.raises(ConfigError, match=words):
-        replace(search, **change)
+        Plan(**change)
+
+
+def test_completions_that_do_not_divide_an_update_are_refused():
+    with pytest.raises(ConfigError, match=r"rloo: k = 4 does not divide .* = 6"):
+        search("rloo", config=with_assignments(Config(), ["sequences_per_update=6"], []))
 
 
 def test_what_a_run_directory_says(tmp_path):
@@ -96,102 +224,54 @@ def test_what_a_run_directory_says(tmp_path):
     # the machine's or the user's doing, not the method's
     for kind in ("Interrupted", "ProcessDied", "PreparationFailed", "OSError", "BenchmarkError", "ModelError"):
         fail(tmp_path / kind, kind)
-        assert standing_of(tmp_path / kind) is None
+        assert standing_of(tmp_path / kind, 0) is None
     (tmp_path / "killed").mkdir()
     names = ("done", "diverged", "failed", "killed", "nothing")
-    assert [standing_of(tmp_path / name) for name in names] == [1.75, "diverged", "failed", None, None]
+    assert [standing_of(tmp_path / name, 0) for name in names] == [1.75, "diverged", "failed", None, None]
     (tmp_path / "done" / "summary.json").write_text('{"status": "done", "initial": {}, "final": {}}')
-    with pytest.raises(BenchmarkError, match="done/summary.json: no validation reward"):
-        standing_of(tmp_path / "done")
-    assert over_seeds([0.1, 0.4]) == 0.25 and over_seeds([0.1, "diverged", "failed"]) == "failed"
-    assert over_seeds(["diverged", 0.4]) == "diverged"
+    with pytest.raises(BenchmarkError, match="done: no validation reward"):
+        standing_of(tmp_path / "done", 0)
+    finish(tmp_path / "short", -1.5, 0.25)
+    (tmp_path / "short" / "curve.jsonl").write_text("")  # no evaluation at the end of the warm start
+    with pytest.raises(BenchmarkError, match="short: no validation reward"):
+        standing_of(tmp_path / "short", 1)
 
 
-def test_results_are_validation_increases_and_the_test_split_has_no_say(search, tmp_path):
+def test_the_test_split_has_no_say(tmp_path):
+    found = search("rloo", trials=3, finalists=1)
     for test in (0.0, 1e6):
-        for i, cell in enumerate(search.cells):
-            finish(tmp_path / cell.run.name, 1.0, 1.0 + i, test * (i + 1))
-        results = search.results(tmp_path)
-        # Cell i raised the reward by i. RLOO's trial 1 has cells 8 and 10 on WMT20, 12 and 14 on HH-RLHF.
-        assert [(r.method, r.trial) for r in results] == [(m, t) for m in ("rloo", "mezo") for t in range(3)]
-        assert results[1].reached == {"wmt20_mlqe": 9.0, "hh_rlhf": 13.0}
-        assert results[1].values == get_method("rloo").resolved({"rloo": search.values["rloo"][1]})
-    assert search.commits(tmp_path) == ["abc+changes"]
+        carry_out(found, tmp_path, near(lr=1e-3))
+        before = found.advance(tmp_path)[1]
+        for folder in tmp_path.iterdir():
+            values = json.loads((folder / "summary.json").read_text())
+            values["final"]["test"] = values["initial"]["test"] = {"reward": test * len(folder.name)}
+            (folder / "summary.json").write_text(json.dumps(values))
+        assert found.advance(tmp_path)[1] == before
+    assert found.commits(tmp_path) == ["abc"]
 
 
-def test_unequal_trials_are_refused_until_every_run_is_finished(search, tmp_path):
-    for cell in search.cells[2:]:
+def test_unequal_trials_are_refused_until_every_run_is_finished(tmp_path):
+    cells, _ = search("rloo", trials=3).advance(tmp_path)
+    for cell in cells[2:]:
         finish(tmp_path / cell.run.name, 0.0, 1.0)
-    fail(tmp_path / search.cells[0].run.name, "ProcessDied")
+    fail(tmp_path / cells[0].run.name, "ProcessDied")
     with pytest.raises(ConfigError) as refusal:
-        search.results(tmp_path)
-    for words in ("2 of 24 runs are not finished", "nothing is chosen", "Repeat the same command",
-                  f"{search.cells[0].run.name}: ProcessDied: why", f"{search.cells[1].run.name}: not run yet"):
+        refuse_unfinished(cells, tmp_path)
+    for words in ("2 of 6 runs are not finished", "nothing is chosen", "Repeat the same command",
+                  f"{cells[0].run.name}: ProcessDied: why", f"{cells[1].run.name}: not run yet"):
         assert words in str(refusal.value)
 
 
-def test_jobs_are_what_is_left_with_its_preparations_and_each_run_once(search, tmp_path):
-    finish(tmp_path / search.cells[0].run.name, 0.0, 1.0)
-    fail(tmp_path / search.cells[1].run.name, "RunError")
-    fail(tmp_path / search.cells[2].run.name, "Interrupted")
-    twice = [*search.cells, Cell(9, search.cells[5].run)]  # two trials that resolve to the same run
+def test_jobs_are_what_is_left_with_its_preparations_and_each_run_once(tmp_path):
+    cells, _ = search("rloo", trials=3, seeds=(100, 101)).advance(tmp_path)
+    finish(tmp_path / cells[0].run.name, 0.0, 1.0)
+    fail(tmp_path / cells[1].run.name, "RunError")
+    fail(tmp_path / cells[2].run.name, "Interrupted")
+    twice = [*cells, replace(cells[5], trial=9)]  # two trials that resolve to the same run
     todo = jobs(twice, tmp_path, tmp_path / "cache")
     assert sorted((job.task, job.seed) for job in todo[:4] if isinstance(job, Preparation)) == [
         ("hh_rlhf", 100), ("hh_rlhf", 101), ("wmt20_mlqe", 100), ("wmt20_mlqe", 101)]
     runs = todo[4:]
     assert all(isinstance(job, TrialJob) for job in runs)
-    assert [job.run for job in runs] == [cell.run for cell in search.cells[2:]]
-    assert len({job.name for job in todo}) == len(todo) and runs[0].name == "wmt20_mlqe rloo trial 0 s101"
-
-
-@pytest.mark.parametrize(("arguments", "words"), [
-    (["--method", "rloo"], []),
-    ([], ["tune: say what to search", "--all"]),
-    (["--method", "zopro-rndom"], ["unknown method", "zopro-random"]),
-    (["--all", "--set", "zopro.lr=1"], ["--set zopro.lr=1", "configuration fields only"]),
-    (["--all", "--outcome", "found.csv"], ["--outcome found.csv", ".toml"]),
-    (["--all", "--seed", "100,2"], ["seeds 0-4"]),
-])
-def test_a_wrong_request_is_answered_and_a_dry_run_writes_nothing(arguments, words, tmp_path, capsys, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    extra = ["--profile", "smoke", "--task", "hh_rlhf", "--device", "cpu", "--dry-run"] if arguments else []
-    outcome = [] if "--outcome" in arguments else ["--outcome", "found.toml"]
-    assert main(["tune", *arguments, *outcome, *extra]) == (2 if words else 0)
-    answer = capsys.readouterr()
-    assert all(word in answer.err for word in words), answer.err
-    if not words:
-        assert "rloo trial 7: lr = " in answer.out and answer.out.count("hh_rlhf__rloo__s100__") == 8
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_search_runs_is_resumed_and_ignores_test_figures(tmp_path, capsys):
-    """From the command to the files, then again after one run was lost and all test figures were changed."""
-    out, outcome = tmp_path / "out", tmp_path / "found.toml"
-    folders = ["--out", str(out), "--outcome", str(outcome), "--cache", str(tmp_path / "cache")]
-    command = [*QUICK, "--method", "rloo,dpo", "--trials", "2", *folders]
-    assert main(command) == 0
-    output = capsys.readouterr().out
-    assert "validation reward" in output and "test reward" not in output and str(outcome) in output
-    runs = sorted(path for path in (out / "runs").iterdir())
-    assert Counter(path.name.split("__")[1] for path in runs) == {"rloo": 2, "dpo": 2}
-    report = {path.name for path in (out / "report").iterdir()}
-    assert {"table_published_vs_tuned.md", "trial_scores.png"} <= report
-    first = outcome.read_bytes(), (tmp_path / "found_trials.csv").read_bytes()
-
-    for path in runs:
-        summary = json.loads((path / "summary.json").read_text())
-        del summary["digest"]  # or the change would be noticed
-        for when in ("initial", "final"):
-            summary[when]["test"] = {name: 1e3 + len(path.name) for name in summary[when]["test"]}
-        summary["reward_increase"] = 1e6
-        (path / "summary.json").write_text(json.dumps(summary))
-    shutil.rmtree(runs[0])
-    stamps = [(path / "summary.json").stat().st_mtime_ns for path in runs[1:]]
-    assert main(command) == 0
-    assert "3 of 4 runs are finished already" in capsys.readouterr().out
-    assert stamps == [(path / "summary.json").stat().st_mtime_ns for path in runs[1:]]
-    assert first == (outcome.read_bytes(), (tmp_path / "found_trials.csv").read_bytes())
-
-    assert main([*QUICK, "--method", "rloo", "--trials", "3", *folders]) == 2
-    assert "found.toml holds trials of dpo that cannot stand beside these: trials differ" in capsys.readouterr().err
-    assert len(list((out / "runs").iterdir())) == 4  # nothing was run
+    assert [job.run for job in runs] == [cell.run for cell in cells[2:]]
+    assert len({job.name for job in todo}) == len(todo) and runs[0].name == "hh_rlhf rloo trial 0 s100"
