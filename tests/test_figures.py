@@ -12,6 +12,7 @@ Between ``<!-- of … -->`` and ``<!-- end -->`` stands what a file says, and no
 
 import csv
 import re
+import textwrap
 from functools import cache
 from pathlib import Path
 
@@ -62,7 +63,7 @@ def settings(profile: str, name: str) -> str:
     method, config = get_method(name), load_profile(profile)
     values, published = method.resolved(config.as_dict()["methods"]), method.resolved({})
     changed = [f"`{key}` {str(value).lower()}" for key, value in values.items() if value != published[key]]
-    return ", ".join(changed) or "those published"
+    return "\n" + textwrap.fill((", ".join(changed) or "those published") + ".", 118) + "\n"
 
 
 def text_of(source: str, what: str) -> str:
