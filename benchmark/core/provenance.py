@@ -11,6 +11,7 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
+from benchmark import __version__
 from benchmark.core.errors import ModelError
 from benchmark.core.records import Hardware, Machine
 
@@ -100,6 +101,7 @@ def machine(device: str, threads: int, workers: int) -> Machine:
         memory = None
     hardware = Hardware(cpu=cpu_name(), cores=os.cpu_count(), memory_gib=memory,
                         gpu=torch.cuda.get_device_name(device) if cuda else None)
-    return Machine(commit=revision, dirty=dirty, code=code_digest(), python=sys.version.split()[0], packages=packages(),
+    return Machine(version=__version__, commit=revision, dirty=dirty, code=code_digest(),
+                   python=sys.version.split()[0], packages=packages(),
                    platform=f"{platform.system()} {platform.machine()}", hardware=hardware,
                    cuda=torch.version.cuda if cuda else None, device=device, threads=threads, workers=workers)

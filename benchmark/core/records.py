@@ -139,6 +139,7 @@ class Hardware(Record):
 class Machine(Record):
     """By which code and where something was measured."""
 
+    version: str | None = entry("version of the suite; Major.Minor is the protocol")
     commit: str | None = entry("commit of the checkout; null outside of one")
     dirty: bool | None = entry("whether tracked files differed from the commit")
     code: str | None = entry("first 16 hexadecimal digits of the sha256 of the suite's own code")
