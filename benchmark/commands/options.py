@@ -91,7 +91,7 @@ def add_origin(parser: argparse.ArgumentParser, cache: str = "") -> None:
     Args:
         cache: what else the help of --cache says.
     """
-    parser.add_argument("--data", metavar="FOLDER", help="the data folder of runs on local files")
+    parser.add_argument("--data", metavar="FOLDER", help="the data folder (or file) of runs on local files")
     parser.add_argument("--cache", type=Path, default=Path("results/cache"), metavar="DIR",
                         help=f"folder of shared preparations (default results/cache){cache}")
     parser.add_argument("--model", metavar="FOLDER", help="the model folder of runs that had one")

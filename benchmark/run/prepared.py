@@ -25,8 +25,8 @@ from benchmark.lm.trained import add_adapter
 from benchmark.lm.training import Pair
 from benchmark.plan.resolve import Config
 from benchmark.plan.run import Run
+from benchmark.plan.sources import adapter_of
 from benchmark.run.judge import GoldJudge, Judge, LLMJudge, RewardModelJudge
-from tasks import get_task
 from tasks.adapter import TaskAdapter
 from tasks.examples import Prompt
 
@@ -83,7 +83,7 @@ class Prepared:
 
     def __post_init__(self) -> None:
         check_finished(self.folder)
-        self.adapter = get_task(self.task)
+        self.adapter = adapter_of(self.config, self.task)
         self.device = device_of(self.config.execution)
         self.info: dict[str, Any] = json.loads((self.folder / "preparation.json").read_text(encoding="utf-8"))
 
