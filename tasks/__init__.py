@@ -18,7 +18,7 @@ TASKS = {
     "hh_rlhf": "tasks.hh_rlhf:HHRLHF",
     "preferences": "tasks.preferences:Preferences",
 }
-BUNDLED = ("summarize_from_feedback", "wmt20_mlqe", "hh_rlhf")  # with a generator; run where no task is named
+WORLDS = ("summarize_from_feedback", "wmt20_mlqe", "hh_rlhf")  # with a generator; run where no task is named
 
 
 def get_task(name: str) -> TaskAdapter:

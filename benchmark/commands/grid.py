@@ -15,7 +15,7 @@ from benchmark.core.errors import ConfigError
 from benchmark.core.paths import BUNDLED
 from benchmark.core.sections import SFT, Budget
 from benchmark.plan.resolve import Config, load_profile, with_assignments, with_user_values
-from tasks import BUNDLED, TASKS
+from tasks import TASKS, WORLDS
 
 if TYPE_CHECKING:
     from benchmark.grid.executor import GridOutcome
@@ -87,7 +87,7 @@ def read_grid(options: argparse.Namespace, methods: list[str]) -> tuple[Config, 
     config = configure(options, methods)
     config = replace(config, execution=replace(config.execution, device=str(device_of(config.execution))))
     check_model(config)
-    sources = read_tasks(config, names(options.task or list(BUNDLED), list(TASKS), "task"))
+    sources = read_tasks(config, names(options.task or list(WORLDS), list(TASKS), "task"))
     for task, source in sources.items():
         print(f"{task} ({source.data.source}, {source.data.revision}): {'; '.join(source.data.rows.lines())}")
     return config, sources
