@@ -36,6 +36,10 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     with guarded():
         try:
+            if "plugins" in options:
+                from benchmark.plan.plugins import load_plugins
+
+                load_plugins(options.plugins)
             return options.command(options)
         except BenchmarkError as error:
             print(f"error: {error}", file=sys.stderr)

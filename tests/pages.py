@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
-
-from benchmark.cli import main
 
 DOCS = Path(__file__).parents[1] / "docs"
 BLOCK = re.compile(r"^```(python|bash|toml)\n(.*?)^```$", flags=re.DOTALL | re.MULTILINE)
@@ -30,11 +26,3 @@ def commands(page: str) -> list[list[str]]:
     """Every command of a page, as words."""
     return [shlex.split(line) for language, _, text in blocks(page) if language == "bash"
             for line in text.replace("\\\n", " ").splitlines()]
-
-
-def carry_out(words: list[str], folder: Path, more: dict[str, tuple[str, ...]]) -> int:
-    """A command of a page in ``folder``, one of the suite in this process; ``more`` is what a command gets besides."""
-    assert words[0] == "python"
-    if words[1:3] != ["-m", "benchmark"]:
-        return subprocess.run([sys.executable, *words[1:]], cwd=folder).returncode
-    return main([*words[3:], *more.get(words[3], ())])

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from baselines.registry import METHODS
-from benchmark.commands.options import EXIT_FAILED, EXIT_INTERRUPTED, names
+from benchmark.commands.options import EXIT_FAILED, EXIT_INTERRUPTED, add_plugins, names
 from benchmark.core.errors import ConfigError
 from benchmark.core.paths import BUNDLED
 from benchmark.core.sections import SFT, Budget
@@ -43,6 +43,7 @@ def add_grid_options(parser: argparse.ArgumentParser, *, method: str, seeds: str
         help="folder of shared preparations (default results/cache)")
     add("--set", action="append", default=[], metavar="KEY=VALUE", dest="assignments", help=settings)
     add("--dry-run", action="store_true", help=dry_run)
+    add_plugins(parser)
 
 
 def configure(options: argparse.Namespace, methods: list[str]) -> Config:

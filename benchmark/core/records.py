@@ -110,6 +110,8 @@ class Identity(Record):
     revision: str | None = entry("revision of the data, as in environment.json")
     model_digest: str | None = entry("hash of the model's files, if it lies in a folder", default=None)
     judge_digest: str | None = entry("hash of the judging language model's files, if it lies in a folder", default=None)
+    plugins: dict[str, str] | None = entry("plugins that brought the task, the method or its parts → origin, hash of "
+                                           "the code", default=None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -203,6 +205,7 @@ class Environment(Machine):
 
     data: DataUsed = entry("what the task's rows were")
     model: ModelUsed = entry("the policy's model")
+    plugins: dict[str, str] | None = entry("as in config.json", default=None)
     preparation: SharedStart | None = entry("what all methods of this task and seed start from")
 
 

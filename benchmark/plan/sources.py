@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from benchmark.core.sections import SECTIONS
+from benchmark.plan.plugins import brought
 from benchmark.plan.resolve import Config
 from tasks import get_task
 from tasks.adapter import TaskAdapter
@@ -19,7 +20,10 @@ class TaskSource:
     data: TaskData
 
     def versions(self) -> dict[str, str]:
-        return {"task_version": self.data.version, "revision": self.data.revision}
+        """What identifies them; of a task from a plugin the code, too."""
+        plugin = brought("task", self.task)
+        return {"task_version": f"{self.data.version}+{plugin.digest}" if plugin else self.data.version,
+                "revision": self.data.revision}
 
 
 def adapter_of(config: Config, task: str) -> TaskAdapter:

@@ -57,7 +57,7 @@ def preparation_key(config: Config, task: str, seed: int, versions: dict[str, st
 
 def preparation_folder(run: Run, cache: Path) -> Path:
     """Where the preparation of ``run`` lies in ``cache``, or would."""
-    key = preparation_key(run.config, run.task, run.seed, run.versions)
+    key = preparation_key(run.config, run.task, run.seed, run.start_versions)
     return cache / f"{run.task}__s{run.seed}__{key}"
 
 
