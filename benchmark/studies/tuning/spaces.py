@@ -178,8 +178,8 @@ def load_space(method: str, kind: str, warm: bool = False, folder: Path = SPACES
     """The search space of ``method``, or of its warm start, where ``kind`` of adapter is trained.
 
     The method's own table, above that of the method that it is ``like``, or else of its base; without what makes the
-    method what it is (its row's ``defaults``), and with what is fixed for all that have it (``shared``). A plugin brings
-    the tables of its methods in ``spaces/KIND.toml`` beside it.
+    method what it is (its row's ``defaults``), and with what is fixed for all that have it (``shared``). A plugin
+    brings the tables of its methods in ``spaces/KIND.toml`` beside it.
 
     Raises:
         ConfigError: there is none; an unknown hyperparameter or key, a value that the hyperparameter does not take,

@@ -111,7 +111,7 @@ def test_packages_are_found_by_their_entry_points(tmp_path, monkeypatch):
     (folder / "spaces").mkdir(parents=True)
     (folder / "__init__.py").write_text("")
     (folder / "rows.py").write_text(ROW)
-    (folder / "spaces" / "mine.toml").write_text('[lr]\nkind = "log"\nlow = 1e-5\nhigh = 1e-3\nsource = "here"\n')
+    (folder / "spaces" / "lora.toml").write_text('[methods.mine]\nlr = {low = 1e-5, high = 1e-3, source = "here"}\n')
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.chdir(tmp_path)
     entries = [metadata.EntryPoint(name, "plugged_package.rows", group) for name, group in zip(
@@ -120,7 +120,8 @@ def test_packages_are_found_by_their_entry_points(tmp_path, monkeypatch):
     load_plugins([])
     plugin = LOADED["plugged_package.rows"]
     assert plugin.added == {("method", "mine")} and plugin.origin == "a package" and not plugin.file
-    assert [(d.name, d.low) for d in load_space("mine")] == [("lr", 1e-5)]
+    space = {dimension.name: dimension for dimension in load_space("mine", "lora").dimensions}
+    assert space["lr"].low == 1e-5 and space["epsilon"] in load_space("mezo", "lora").dimensions  # the rest: its base's
     LOADED.clear()
     del METHODS["mine"], sys.modules["plugged_package.rows"]
     (folder / "__init__.py").write_text("# any file of the package\n")
@@ -130,7 +131,7 @@ def test_packages_are_found_by_their_entry_points(tmp_path, monkeypatch):
 
 def test_a_method_without_a_space_of_its_own_is_searched_where_its_base_is(file):
     load_plugins([file()])
-    assert load_space("mine") == load_space("mezo")
+    assert load_space("mine", "lora") == load_space("mezo", "lora")
 
 
 @pytest.mark.parametrize(("text", "words"), [
