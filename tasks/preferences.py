@@ -174,11 +174,11 @@ class Preferences(TaskAdapter):
                               "messages")
         if replies[0] == replies[1]:
             raise RowRejected(IDENTICAL, own.rejected, "remove the row: it prefers nothing")
-        scores = [self._score(fields, column) for column in (own.score_chosen, own.score_rejected)]
-        if None not in scores and scores[0] < scores[1]:
+        scores = (self._score(fields, own.score_chosen), self._score(fields, own.score_rejected))
+        if scores[0] is not None and scores[1] is not None and scores[0] < scores[1]:
             raise RowRejected("chosen has the lower score", own.score_chosen, "exchange the completions, or remove the "
                               "row")
-        return Scored(prompt, replies[0], replies[1], (scores[0], scores[1]))
+        return Scored(prompt, replies[0], replies[1], scores)
 
     def _texts(self, given: str | list[Message] | None, chosen: str, rejected: str,
                fields: Mapping[str, Any]) -> tuple[str, list[str]]:
