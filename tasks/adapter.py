@@ -66,11 +66,11 @@ class TaskAdapter:
 
     name: ClassVar[str]
     title: ClassVar[str]
-    version: ClassVar[str] = "1.0"
+    version: str = "1.0"
     prompt_role: ClassVar[str]
     completion_role: ClassVar[str]
-    cue: ClassVar[str]
-    truncation: ClassVar[str]
+    cue: str
+    truncation: str
     metrics: ClassVar[tuple[str, ...]] = ()
     pairings: ClassVar[tuple[str, ...]] = ("default",)
 
@@ -80,7 +80,10 @@ class TaskAdapter:
     hub_splits: ClassVar[Mapping[str, str]]
 
     default_rows: ClassVar[RowLimits] = RowLimits(train=4000, held_out=400)
-    settings: Any = None  # the section of the configuration with the task's name, of tasks that have one
+
+    def take(self, settings: Any) -> None:
+        """Be set as the section of the configuration with the task's name says, of tasks that have one."""
+        raise NotImplementedError
 
     # What each task says about its data set.
 

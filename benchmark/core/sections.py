@@ -212,13 +212,18 @@ SECTIONS: dict[str, type] = {
 
 WITHOUT_EFFECT = ("workers", "keep", "keep_every", "checkpoint_seconds")  # fields of execution that change no result
 
+
+def _always(value: Any) -> Callable[[dict[str, Any]], Any]:
+    return lambda _: value
+
+
 LATER_SECTIONS = ("preferences",)  # as a whole
 # Fields that came after protocol 1.1: section → field → what stood for it before, given the section's other fields.
 LATER: dict[str, dict[str, Callable[[dict[str, Any]], Any]]] = {
     "adapter": {"kind": lambda adapter: "full" if adapter.get("rank") == 0 else "lora", "only": lambda adapter: ""},
     "evaluation": {"validation_completions": lambda evaluation: 1, "test_completions": lambda evaluation: 1},
     "method": {"samples": lambda method: 1, "warm_start_schedule": lambda method: "method"},  # hyperparameters
-    **{name: {spec.name: lambda _, before=spec.default: before for spec in dataclasses.fields(SECTIONS[name])}
+    **{name: {spec.name: _always(spec.default) for spec in dataclasses.fields(SECTIONS[name])}
        for name in LATER_SECTIONS},
 }
 

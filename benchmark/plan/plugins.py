@@ -12,6 +12,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -68,7 +69,7 @@ def load_plugins(files: Iterable[str | Path]) -> None:
             _adopt(module, origin, entry.load)
     for file in map(Path, files):
         if str(file.resolve()) not in {plugin.file for plugin in LOADED.values()}:
-            _adopt(file.stem, "a file", lambda file=file: _import_file(file), str(file.resolve()))
+            _adopt(file.stem, "a file", partial(_import_file, file), str(file.resolve()))
 
 
 def load_again(plugins: Iterable[Plugin]) -> None:

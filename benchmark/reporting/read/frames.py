@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +79,7 @@ class Runs:
                 text = table.apply(lambda column: column if is_numeric_dtype(column) else column.map(_cell))
                 write_text(path, text.to_csv(index=False))
             else:
-                replace_file(path, lambda part, table=table: _uniform(table).to_parquet(part, index=False))
+                replace_file(path, partial(_uniform(table).to_parquet, index=False))
             written.append(path)
         return written
 
@@ -98,7 +99,7 @@ def _cell(value: Any) -> Any:
 
 def _uniform(table: pd.DataFrame) -> pd.DataFrame:
     """Columns of several types as text, since a Parquet column has one."""
-    mixed = [name for name, column in table.items() if len({type(value) for value in column.dropna()}) > 1
+    mixed = [str(name) for name, column in table.items() if len({type(value) for value in column.dropna()}) > 1
              and not is_numeric_dtype(column)]
     return table.assign(**{name: table[name].map(str, na_action="ignore") for name in mixed})
 
