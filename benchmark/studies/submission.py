@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from baselines.registry import METHODS
+from baselines.registry import find
 from benchmark.core.errors import BenchmarkError, ConfigError
 from benchmark.core.fields import flat
 from benchmark.core.files import read_object
@@ -109,13 +110,13 @@ def _hyperparameters(results: Results, folder: Path) -> Iterator[str]:
     for task in results.tasks:
         for method in results.methods_of(task):
             run = results.of(task, method)[0]  # as above
-            if method not in METHODS:
+            if (row := find(method)) is None:
                 yield f"{method} is not known here: pass --plugin, or install what brought it"
-            elif (config := _profile(run.identity.profile)) is not None and not any(
-                    run.section("method") == METHODS[method].resolved(each.methods)
-                    for each in _searched(config, folder)):
-                yield (f"{task}, {method}: {_apart(run, config)}. Leave out --set, or put the outcome of `tune` "
-                       f"(FILE.toml and FILE_trials.csv) into the folder")
+            elif (config := _profile(run.identity.profile)) is not None:
+                apart = [_apart(run, row.resolved(each.methods)) for each in _searched(config, folder)]
+                if all(apart):
+                    yield (f"{task}, {method}: {apart[0]}. Leave out --set, or put the outcome of `tune` "
+                           f"(FILE.toml and FILE_trials.csv) into the folder")
 
 
 def _searched(config: Config, folder: Path) -> Iterator[Config]:
@@ -129,9 +130,9 @@ def _searched(config: Config, folder: Path) -> Iterator[Config]:
                 continue
 
 
-def _apart(run: FinishedRun, config: Config) -> str:
-    ours = METHODS[run.method].resolved(config.methods)
-    mine = run.section("method")
+def _apart(run: FinishedRun, values: dict[str, Any]) -> str:
+    """In which hyperparameters a run differs from ``values``, in words."""
+    mine, ours = (without_later({"method": each})["method"] for each in (run.section("method"), values))
     return ", ".join(f"{name} = {mine.get(name)!r}, not {ours.get(name)!r}"
                      for name in sorted(ours.keys() | mine.keys()) if mine.get(name) != ours.get(name))
 
