@@ -11,9 +11,11 @@ from pathlib import Path
 from benchmark import __version__
 from benchmark.commands import (
     bench,
+    check_submission,
     clean,
     compare,
     diagnose,
+    export,
     listing,
     pretrain,
     report,
@@ -27,7 +29,8 @@ from benchmark.commands.options import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
 from benchmark.core.errors import BenchmarkError
 from benchmark.core.terminal import guarded
 
-COMMANDS = (run, listing, status, clean, report, verify, compare, visualise, diagnose, bench, tune, pretrain)
+COMMANDS = (run, listing, status, clean, report, export, verify, compare, check_submission, visualise, diagnose, bench,
+            tune, pretrain)
 SCRIPT = "zo-benchmark"
 
 

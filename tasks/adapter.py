@@ -66,8 +66,11 @@ class TaskAdapter:
 
     name: ClassVar[str]
     title: ClassVar[str]
+    version: str = "1.0"
     prompt_role: ClassVar[str]
     completion_role: ClassVar[str]
+    cue: str
+    truncation: str
     metrics: ClassVar[tuple[str, ...]] = ()
     pairings: ClassVar[tuple[str, ...]] = ("default",)
 
@@ -77,22 +80,12 @@ class TaskAdapter:
     hub_splits: ClassVar[Mapping[str, str]]
 
     default_rows: ClassVar[RowLimits] = RowLimits(train=4000, held_out=400)
-    settings: Any = None  # the section of the configuration with the task's name, of tasks that have one
 
-    # What each task says about its data set. A task whose settings decide it has properties, others plain values.
-
-    @property
-    def version(self) -> str:
-        """Of the reading of rows: another one makes other results."""
-        return "1.0"
-
-    @property
-    def cue(self) -> str:
+    def take(self, settings: Any) -> None:
+        """Be set as the section of the configuration with the task's name says, of tasks that have one."""
         raise NotImplementedError
 
-    @property
-    def truncation(self) -> str:
-        raise NotImplementedError
+    # What each task says about its data set.
 
     def local_rows(self, folder: Path) -> list[RawRow]:
         """Return every row under ``folder`` in the published layout; DataError if it cannot be read."""

@@ -63,22 +63,15 @@ class Preferences(TaskAdapter):
     title = "Own preferences"
     prompt_role = "User"
     completion_role = "Assistant"
-    settings: sections.Preferences = sections.Preferences()
 
-    @property
-    def version(self) -> str:
-        """That of the reading of rows; settings are a part of it."""
+    def __init__(self) -> None:
+        self.take(sections.Preferences())
+
+    def take(self, settings: sections.Preferences) -> None:
+        self.settings, self.cue, self.truncation = settings, settings.cue, settings.truncation
         usual = asdict(sections.Preferences())
-        own = [f"{name} = {value!r}" for name, value in asdict(self.settings).items() if value != usual[name]]
-        return f"1.0+{digest(own)[:8]}" if own else "1.0"
-
-    @property
-    def cue(self) -> str:
-        return self.settings.cue
-
-    @property
-    def truncation(self) -> str:
-        return self.settings.truncation
+        own = [f"{name} = {value!r}" for name, value in asdict(settings).items() if value != usual[name]]
+        self.version = f"1.0+{digest(own)[:8]}" if own else "1.0"  # what rows are read as depends on them
 
     # Rows and splits
 
@@ -174,11 +167,11 @@ class Preferences(TaskAdapter):
                               "messages")
         if replies[0] == replies[1]:
             raise RowRejected(IDENTICAL, own.rejected, "remove the row: it prefers nothing")
-        scores = (self._score(fields, own.score_chosen), self._score(fields, own.score_rejected))
-        if scores[0] is not None and scores[1] is not None and scores[0] < scores[1]:
+        better, worse = (self._score(fields, column) for column in (own.score_chosen, own.score_rejected))
+        if better is not None and worse is not None and better < worse:
             raise RowRejected("chosen has the lower score", own.score_chosen, "exchange the completions, or remove the "
                               "row")
-        return Scored(prompt, replies[0], replies[1], scores)
+        return Scored(prompt, replies[0], replies[1], (better, worse))
 
     def _texts(self, given: str | list[Message] | None, chosen: str, rejected: str,
                fields: Mapping[str, Any]) -> tuple[str, list[str]]:

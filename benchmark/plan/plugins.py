@@ -124,10 +124,12 @@ def _adopt(name: str, origin: str, bring: Callable[[], Any], file: str = "") -> 
         frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename != __file__]
         where = f", line {frames[-1].lineno} of {Path(frames[-1].filename).name}" if frames else ""
         raise ConfigError(f"plugin {name}: cannot be loaded{where}: {type(error).__name__}: {error}.") from error
-    place = Path(sys.modules[name].__file__ or "").resolve()
-    top = Path(sys.modules[name.partition(".")[0]].__file__ or "").resolve()
-    code = [place] if file or top.name != "__init__.py" else sorted(top.parent.rglob("*.py"))
-    LOADED[name] = Plugin(name, origin, sources_digest(top.parent, code), added, place.parent, file)
+    place, top = Path(sys.modules[name].__file__ or "").resolve(), sys.modules[name.partition(".")[0]]
+    root, code = place.parent, [place]
+    if hasattr(top, "__path__"):  # a package; one without __init__.py may be spread over several distributions
+        root = Path(top.__file__).resolve().parent if top.__file__ else root
+        code = sorted(root.rglob("*.py"))
+    LOADED[name] = Plugin(name, origin, sources_digest(root, code), added, place.parent, file)
 
 
 def _import_file(file: Path) -> None:

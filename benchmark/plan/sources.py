@@ -27,10 +27,10 @@ class TaskSource:
 
 
 def adapter_of(config: Config, task: str) -> TaskAdapter:
-    """The adapter of ``task``, with the section of its name as its settings if there is one."""
+    """The adapter of ``task``, set as the section of its name says if there is one."""
     adapter = get_task(task)
     if task in SECTIONS:
-        adapter.settings = getattr(config, task)
+        adapter.take(getattr(config, task))
     return adapter
 
 

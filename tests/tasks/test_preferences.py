@@ -88,13 +88,13 @@ FORMATS = {
 
 def load(place, max_rejected=0.0, **settings):
     task = get_task("preferences")
-    task.settings = replace(Preferences(), **settings)
+    task.take(replace(Preferences(), **settings))
     return task.load("hub" if place is None else "local", folder=place, max_rejected=max_rejected)
 
 
 def parse(fields, **settings):
     task = get_task("preferences")
-    task.settings = replace(Preferences(), **settings)
+    task.take(replace(Preferences(), **settings))
     return task.parse(RawRow("f", 1, "train", fields), Counter())
 
 

@@ -106,10 +106,12 @@ def test_the_code_of_a_task_is_in_its_version(file, tmp_path):
     assert preparation_folder(run, tmp_path).name.startswith("own_task__s0__")
 
 
-def test_packages_are_found_by_their_entry_points(tmp_path, monkeypatch):
+@pytest.mark.parametrize("changed", ["__init__.py", "other.py"])
+def test_packages_are_found_by_their_entry_points(changed, tmp_path, monkeypatch):
     folder = tmp_path / "plugged_package"
     (folder / "spaces").mkdir(parents=True)
-    (folder / "__init__.py").write_text("")
+    if changed == "__init__.py":  # else a package without one
+        (folder / changed).write_text("")
     (folder / "rows.py").write_text(ROW)
     (folder / "spaces" / "lora.toml").write_text('[methods.mine]\nlr = {low = 1e-5, high = 1e-3, source = "here"}\n')
     monkeypatch.syspath_prepend(tmp_path)
@@ -124,7 +126,7 @@ def test_packages_are_found_by_their_entry_points(tmp_path, monkeypatch):
     assert space["lr"].low == 1e-5 and space["epsilon"] in load_space("mezo", "lora").dimensions  # the rest: its base's
     LOADED.clear()
     del METHODS["mine"], sys.modules["plugged_package.rows"]
-    (folder / "__init__.py").write_text("# any file of the package\n")
+    (folder / changed).write_text("# any file of the package\n")
     load_plugins([])
     assert LOADED["plugged_package.rows"].digest != plugin.digest
 
