@@ -213,10 +213,6 @@ SECTIONS: dict[str, type] = {
 WITHOUT_EFFECT = ("workers", "keep", "keep_every", "checkpoint_seconds")  # fields of execution that change no result
 
 
-def _always(value: Any) -> Callable[[dict[str, Any]], Any]:
-    return lambda _: value
-
-
 LATER_SECTIONS = ("preferences",)  # as a whole
 
 
