@@ -123,7 +123,7 @@ def test_a_run_that_cannot_be_repeated_is_a_verdict_that_names_no_place(results,
 def test_a_damaged_run_is_named_and_the_others_of_its_grid_are_reported(results, folder, capsys):
     runs = [run for run, _ in finished_runs(folder, ["wmt20_mlqe"], ["dpo", "zopro"], None)]
     edit(store_of(folder, "dpo"), "curve.jsonl", '"reward": ', '"reward": 1')
-    assert run_grid(runs, runs[0].config, folder, results[1]) == 1
+    assert run_grid(runs, runs[0].config, folder, results[1])[0] == 1
     captured = capsys.readouterr()
     assert "1 of 2 runs are finished already" in captured.out and "1 runs reported" in captured.out
     assert "FAILED" in captured.err and "altered after the run: curve.jsonl" in captured.err
