@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
+from pathlib import Path
 
+from benchmark import __version__
 from benchmark.commands import (
     bench,
+    check_submission,
     clean,
     compare,
     diagnose,
+    export,
     listing,
     pretrain,
     report,
@@ -24,7 +29,9 @@ from benchmark.commands.options import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
 from benchmark.core.errors import BenchmarkError
 from benchmark.core.terminal import guarded
 
-COMMANDS = (run, listing, status, clean, report, verify, compare, visualise, diagnose, bench, tune, pretrain)
+COMMANDS = (run, listing, status, clean, report, export, verify, compare, check_submission, visualise, diagnose, bench,
+            tune, pretrain)
+SCRIPT = "zo-benchmark"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -32,6 +39,10 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     with guarded():
         try:
+            if "plugins" in options:
+                from benchmark.plan.plugins import load_plugins
+
+                load_plugins(options.plugins)
             return options.command(options)
         except BenchmarkError as error:
             print(f"error: {error}", file=sys.stderr)
@@ -45,9 +56,17 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
+    script = Path(sys.argv[0]).stem == SCRIPT
     root = argparse.ArgumentParser(
-        prog="python -m benchmark", description="How much reward does each preference-optimisation method buy, and how "
-        "fast, from the same start, the same data and the same budget?")
+        prog=SCRIPT if script else "python -m benchmark",
+        description="How much reward does each preference-optimisation method buy, and how fast, from the same start, "
+                    "the same data and the same budget?")
+    root.add_argument("--version", action="version", version=__version__)
+    with contextlib.suppress(ImportError):  # the extra [completion]
+        if script:  # a shell completes the words of a command, not of a module
+            import shtab
+
+            shtab.add_argument_to(root, "--print-completion", help="print the completions of a shell")
     commands = root.add_subparsers(metavar="COMMAND", required=True)
     for command in COMMANDS:
         command.register(commands)

@@ -16,7 +16,9 @@ TASKS = {
     "summarize_from_feedback": "tasks.summarize_from_feedback:SummarizeFromFeedback",
     "wmt20_mlqe": "tasks.wmt20_mlqe:Wmt20Mlqe",
     "hh_rlhf": "tasks.hh_rlhf:HHRLHF",
+    "preferences": "tasks.preferences:Preferences",
 }
+WORLDS = ("summarize_from_feedback", "wmt20_mlqe", "hh_rlhf")  # with a generator; run where no task is named
 
 
 def get_task(name: str) -> TaskAdapter:

@@ -66,11 +66,11 @@ class TaskAdapter:
 
     name: ClassVar[str]
     title: ClassVar[str]
-    version: ClassVar[str] = "1.0"
+    version: str = "1.0"
     prompt_role: ClassVar[str]
     completion_role: ClassVar[str]
-    cue: ClassVar[str]
-    truncation: ClassVar[str]
+    cue: str
+    truncation: str
     metrics: ClassVar[tuple[str, ...]] = ()
     pairings: ClassVar[tuple[str, ...]] = ("default",)
 
@@ -81,11 +81,31 @@ class TaskAdapter:
 
     default_rows: ClassVar[RowLimits] = RowLimits(train=4000, held_out=400)
 
+    def take(self, settings: Any) -> None:
+        """Be set as the section of the configuration with the task's name says, of tasks that have one."""
+        raise NotImplementedError
+
     # What each task says about its data set.
 
     def local_rows(self, folder: Path) -> list[RawRow]:
         """Return every row under ``folder`` in the published layout; DataError if it cannot be read."""
         raise NotImplementedError
+
+    def hub_rows(self) -> tuple[list[RawRow], str]:
+        """Return every row of the data set on the hub, and its revision; DataError if it cannot be read."""
+        loaded, revision = load_hub(self.hub_dataset, self.hub_config, self.hub_revision)
+        missing = [name for name in self.hub_splits if name not in loaded]
+        if "train" in missing or len(missing) == len(self.hub_splits):
+            raise DataError(
+                f"{self.hub_dataset} on the hub has splits {', '.join(loaded)}, not {', '.join(missing)}. "
+                "The data set may have changed: pass --data FOLDER with the published files."
+            )
+        raw = [
+            RawRow(f"{self.hub_dataset}:{name}", number, split, self.from_hub(fields))
+            for name, split in self.hub_splits.items()
+            for number, fields in enumerate(loaded.get(name, ()), start=1)
+        ]
+        return raw, revision or rows_digest([row.file, row.fields] for row in raw)
 
     def bundled_rows(self, train: int, held_out: int, seed: int) -> list[RawRow]:
         """Return generated rows in the published schema; the same for the same arguments, everywhere."""
@@ -181,7 +201,7 @@ class TaskAdapter:
 
     def _read(self, source: str, folder: str | Path | None, limits: RowLimits, seed: int) -> tuple[list[RawRow], str]:
         if source == "hub":
-            return self._hub_rows()
+            return self.hub_rows()
         if source == "local":
             if folder is None:
                 raise ConfigError("local data needs a folder: pass --data FOLDER, or use the bundled rows.")
@@ -190,21 +210,6 @@ class TaskAdapter:
             default = self.default_rows
             raw = self.bundled_rows(limits.train or default.train or 0, limits.held_out or default.held_out or 0, seed)
         return raw, rows_digest([row.file, row.number, row.fields] for row in raw)
-
-    def _hub_rows(self) -> tuple[list[RawRow], str]:
-        loaded, revision = load_hub(self.hub_dataset, self.hub_config, self.hub_revision)
-        missing = [name for name in self.hub_splits if name not in loaded]
-        if "train" in missing or len(missing) == len(self.hub_splits):
-            raise DataError(
-                f"{self.hub_dataset} on the hub has splits {', '.join(loaded)}, not {', '.join(missing)}. "
-                "The data set may have changed: pass --data FOLDER with the published files."
-            )
-        raw = [
-            RawRow(f"{self.hub_dataset}:{name}", number, split, self.from_hub(fields))
-            for name, split in self.hub_splits.items()
-            for number, fields in enumerate(loaded.get(name, ()), start=1)
-        ]
-        return raw, revision or rows_digest([row.file, row.fields] for row in raw)
 
     def _parse_all(
         self, rows: Sequence[RawRow], rejected: Counter[str], notes: Counter[str], max_rejected: float

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -131,6 +131,12 @@ class RowRejected(Exception):
     def __init__(self, reason: str, field: str, remedy: str) -> None:
         super().__init__(reason)
         self.reason, self.field, self.remedy = reason, field, remedy
+
+
+def common_length(one: Sequence[Any], two: Sequence[Any]) -> int:
+    """Return how many characters (of texts) or items two sequences have in common at their start."""
+    pairs = enumerate(zip(one, two, strict=False))
+    return next((at for at, (first, second) in pairs if first != second), min(len(one), len(two)))
 
 
 def stable_number(*parts: Any) -> int:

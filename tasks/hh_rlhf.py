@@ -15,17 +15,11 @@ from typing import Any, ClassVar
 
 from tasks.adapter import TaskAdapter, clamped, numbered
 from tasks.bundled import hh_rlhf as world
-from tasks.examples import PreferenceExample, RawRow, RowRejected, text_of
+from tasks.examples import PreferenceExample, RawRow, RowRejected, common_length, text_of
 from tasks.sources import choose_root, json_files, read_json_lines
 
 ASSISTANT = "\n\nAssistant:"
 NEXT_TURN = re.compile(r"\n\n(?:Human|Assistant):")
-
-
-def _common(one: str, two: str) -> int:
-    """Return how many characters two texts have in common at their start."""
-    pairs = enumerate(zip(one, two, strict=False))
-    return next((at for at, (first, second) in pairs if first != second), min(len(one), len(two)))
 
 
 class HHRLHF(TaskAdapter):
@@ -61,7 +55,7 @@ class HHRLHF(TaskAdapter):
     def parse(self, row: RawRow, notes: Counter[str]) -> PreferenceExample:
         """Return the prompt and the two replies of one row."""
         chosen, rejected = (self._transcript(row.fields, field) for field in ("chosen", "rejected"))
-        start = chosen.rfind(ASSISTANT, 0, _common(chosen, rejected))
+        start = chosen.rfind(ASSISTANT, 0, common_length(chosen, rejected))
         if start < 0:
             raise RowRejected(
                 "chosen and rejected share no assistant turn",

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import re
-import shlex
 import sys
 from functools import partial
-from pathlib import Path
 
 import pytest
 
@@ -15,27 +12,14 @@ import tasks
 from baselines import registry
 from benchmark.cli import main
 from benchmark.studies.speed import child, driver
+from tests.pages import SMALL, blocks, commands
 
-PAGE = Path(__file__).parents[1] / "docs" / "adding.md"
-BLOCK = re.compile(r"^```(python|bash)\n(.*?)^```$", flags=re.DOTALL | re.MULTILINE)
+PAGE = "adding.md"
 FILES = {"baselines/registry.py": registry, "tasks/__init__.py": tasks}
 TABLES = (registry.OBJECTIVES, registry.DIRECTIONS, registry.PROBES, registry.RULES, registry.METHODS, tasks.TASKS)
 LIMIT = 40  # lines of a part in its file
-SMALL = ("--set", "train_rows=200", "--set", "heldout_rows=40", "--set", "sft.steps=5", "--set", "reward_model.steps=4",
-         "--set", "budget.kind=updates", "--set", "budget.limit=6", "--set", "max_new_tokens=8", "--set",
-         "validation_prompts=4", "--set", "test_prompts=4", "--set", "points=1", "--workers", "0", "--device", "cpu")
-
 BENCH = ("--set", "hidden_size=32", "--set", "heads=2", "--set", "intermediate_size=64", "--set", "vocabulary=300",
          "--set", "sequences_per_update=8", "--set", "max_new_tokens=4")
-
-
-def blocks() -> list[tuple[str, str, str]]:
-    """(language, file that a first comment names, text) of every block."""
-    found = []
-    for language, text in BLOCK.findall(PAGE.read_text(encoding="utf-8")):
-        name = re.match(r"# (\S+\.py)\n", text)
-        found.append((language, name[1] if name else "", text))
-    return found
 
 
 @pytest.fixture
@@ -45,10 +29,10 @@ def outside(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     before = [set(table) for table in TABLES]
     modules = set(sys.modules)
-    for language, name, text in blocks():
+    for language, name, text in blocks(PAGE):
         if language == "python" and name not in FILES:
             (tmp_path / name).write_text(text, encoding="utf-8")
-    for language, name, text in blocks():
+    for language, name, text in blocks(PAGE):
         if language == "python" and name in FILES:
             exec(compile(text, name, "exec"), dict(vars(FILES[name])))
     yield tmp_path
@@ -61,7 +45,7 @@ def outside(tmp_path, monkeypatch):
 
 
 def test_a_part_is_short():
-    parts = {name: text for language, name, text in blocks() if language == "python" and name not in FILES}
+    parts = {name: text for language, name, text in blocks(PAGE) if language == "python" and name not in FILES}
     parts.pop("greetings.py")  # a task, with its world
     assert len(parts) == 5
     assert all(len(text.splitlines()) <= LIMIT for text in parts.values())
@@ -72,13 +56,11 @@ def test_every_command_of_the_page_works(outside, monkeypatch):
     in_process = partial(driver.bench, child=lambda figure, memory: child.answer(
         {"figure": figure.as_dict(), "memory": memory}))
     monkeypatch.setattr(driver, "bench", in_process)
-    commands = [line for language, _, text in blocks() if language == "bash" for line in text.splitlines()]
-    assert len(commands) == 7
-    for command in commands:
-        _, _, package, *words = shlex.split(command)
-        assert package == "benchmark"
-        small = {"run": SMALL, "tune": SMALL, "bench": BENCH}.get(words[0], ())
-        assert main([*words, *small]) == 0, command
+    assert len(commands(PAGE)) == 7
+    for words in commands(PAGE):
+        assert words[:3] == ["python", "-m", "benchmark"]
+        small = {"run": SMALL, "tune": SMALL, "bench": BENCH}.get(words[3], ())
+        assert main([*words[3:], *small]) == 0, words
     bench = json.loads((outside / "results" / "runs" / "bench" / "bench.json").read_text(encoding="utf-8"))
     assert not any(figure["failed"] for figure in bench["figures"].values())
     report = outside / "results" / "runs" / "mine" / "report"

@@ -27,7 +27,7 @@ from benchmark.core.naming import load
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "docs" / "results.md"
 DOCS = sorted((ROOT / "docs").rglob("*.md"))
-READMES = [ROOT / "README.md", *sorted((ROOT / "results").rglob("README.md"))]
+READMES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "results").rglob("README.md"))]
 POINTER = re.compile(r"\[`(?P<path>[^`:]+):(?P<line>\d+)`\]\((?P<link>[^)#\s]+)#L(?P<anchor>\d+)\)"
                      r"(?P<dash>\s+—\s+)`(?P<fragment>[^`\n]+)`")
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")

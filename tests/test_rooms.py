@@ -38,6 +38,8 @@ ORDER = tuple(ROOMS)
 TOP = ("baselines", "tasks")
 ABOVE = ("benchmark/__main__.py", "benchmark/cli.py")  # they only find the command
 LATER = {  # files that import modules of the project inside functions; the commands do, so that each starts at once
+    "benchmark/__init__.py": "whoever asks for the version needs no pandas",
+    "benchmark/cli.py": "plugins are loaded for commands that use them",
     "baselines/method.py": "methods are listed without loading what they are made of",
     "benchmark/reporting/__init__.py": "loaded with any of its parts, and `status` needs no plots",
     "benchmark/studies/speed/child.py": "what libraries print as they load must not get into its answer",

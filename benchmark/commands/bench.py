@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from baselines.registry import METHODS, method_groups
-from benchmark.commands.options import make_folder, names
+from benchmark.commands.options import add_plugins, make_folder, names
 
 
 def register(commands: argparse._SubParsersAction) -> None:
@@ -25,6 +25,7 @@ def register(commands: argparse._SubParsersAction) -> None:
     bench.add_argument("--out", type=Path, default=Path("results/runs/bench"), metavar="DIR",
                        help="result folder (default results/runs/bench)")
     bench.add_argument("--json", action="store_true", help="print the figures as JSON and write nothing")
+    add_plugins(bench)
     bench.set_defaults(command=command_bench)
 
 

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from baselines.registry import METHODS
-from benchmark.commands.options import EXIT_FAILED, EXIT_INTERRUPTED, names
+from benchmark.commands.options import EXIT_FAILED, EXIT_INTERRUPTED, add_plugins, names
 from benchmark.core.errors import ConfigError
 from benchmark.core.paths import BUNDLED
 from benchmark.core.sections import SFT, Budget
 from benchmark.plan.resolve import Config, load_profile, with_assignments, with_user_values
-from tasks import TASKS
+from tasks import TASKS, WORLDS
 
 if TYPE_CHECKING:
     from benchmark.grid.executor import GridOutcome
@@ -27,13 +27,13 @@ def add_grid_options(parser: argparse.ArgumentParser, *, method: str, seeds: str
                      dry_run: str) -> None:
     """What a command that executes runs is asked for; the arguments are help for options that mean different things."""
     add = parser.add_argument
-    add("--all", action="store_true", help="every main method on every task (narrowed by the options below)")
+    add("--all", action="store_true", help="every main method on every bundled task (narrowed by the options below)")
     add("--task", action="append", metavar="NAME", help="a task; repeat, or separate by commas")
     add("--method", action="append", metavar="NAME", help=method)
     add("--seed", "--seeds", action="append", metavar="N", dest="seeds", help=seeds)
     add("--profile", default="tiny", metavar="NAME", help="smoke, tiny (default), zo, paper, or a TOML file")
-    add("--data", metavar="FOLDER|hub", help="folder with the published raw files, or hub (default: the bundled "
-        "generators)")
+    add("--data", metavar="FOLDER|hub", help="folder with the published raw files (task preferences: folder or file "
+        "of your own), or hub (default: the bundled generators)")
     add("--budget", metavar="KIND=N", help="forward_tokens, seconds, completions or updates of every run")
     add("--model", metavar="NAME", help="folder or hub name of a causal language model")
     add("--device", metavar="NAME", help="auto, cpu, cuda or cuda:N")
@@ -43,6 +43,7 @@ def add_grid_options(parser: argparse.ArgumentParser, *, method: str, seeds: str
         help="folder of shared preparations (default results/cache)")
     add("--set", action="append", default=[], metavar="KEY=VALUE", dest="assignments", help=settings)
     add("--dry-run", action="store_true", help=dry_run)
+    add_plugins(parser)
 
 
 def configure(options: argparse.Namespace, methods: list[str]) -> Config:
@@ -87,7 +88,7 @@ def read_grid(options: argparse.Namespace, methods: list[str]) -> tuple[Config, 
     config = configure(options, methods)
     config = replace(config, execution=replace(config.execution, device=str(device_of(config.execution))))
     check_model(config)
-    sources = read_tasks(config, names(options.task, list(TASKS), "task"))
+    sources = read_tasks(config, names(options.task or list(WORLDS), list(TASKS), "task"))
     for task, source in sources.items():
         print(f"{task} ({source.data.source}, {source.data.revision}): {'; '.join(source.data.rows.lines())}")
     return config, sources

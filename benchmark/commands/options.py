@@ -73,6 +73,12 @@ def make_folder(folder: Path) -> None:
         raise ConfigError(f"{folder}: cannot be written ({error.strerror}). Pass another --out or --cache.") from None
 
 
+def add_plugins(parser: argparse.ArgumentParser) -> None:
+    """--plugin, of commands that run methods or read their definitions; the command line loads them beforehand."""
+    parser.add_argument("--plugin", action="append", default=[], metavar="FILE", dest="plugins", help="a Python file "
+                        "that adds methods or tasks, beside those of installed packages (docs/plugins.md); repeatable")
+
+
 def add_choice(parser: argparse.ArgumentParser, folder: str, methods: str) -> None:
     """DIR, --task, --method and --seed: which finished runs a command works on.
 
@@ -83,6 +89,7 @@ def add_choice(parser: argparse.ArgumentParser, folder: str, methods: str) -> No
     parser.add_argument("--task", action="append", metavar="NAME", help="a task; repeat, or separate by commas")
     parser.add_argument("--method", action="append", metavar="NAME", help=f"whose runs (default {methods})")
     parser.add_argument("--seed", "--seeds", action="append", metavar="N", dest="seeds", help="seeds (default: all)")
+    add_plugins(parser)
 
 
 def add_origin(parser: argparse.ArgumentParser, cache: str = "") -> None:
@@ -91,7 +98,7 @@ def add_origin(parser: argparse.ArgumentParser, cache: str = "") -> None:
     Args:
         cache: what else the help of --cache says.
     """
-    parser.add_argument("--data", metavar="FOLDER", help="the data folder of runs on local files")
+    parser.add_argument("--data", metavar="FOLDER", help="the data folder (or file) of runs on local files")
     parser.add_argument("--cache", type=Path, default=Path("results/cache"), metavar="DIR",
                         help=f"folder of shared preparations (default results/cache){cache}")
     parser.add_argument("--model", metavar="FOLDER", help="the model folder of runs that had one")

@@ -8,9 +8,11 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
 
+from benchmark import __version__
 from benchmark.core.errors import ModelError
 from benchmark.core.records import Hardware, Machine
 
@@ -71,9 +73,15 @@ def commit() -> tuple[str | None, bool | None]:
 @functools.cache
 def code_digest() -> str:
     """First 16 hexadecimal digits of the sha256 of the suite's own code, by name and content of each file."""
-    total, root = hashlib.sha256(), Path(__file__).resolve().parents[2]
+    root = Path(__file__).resolve().parents[2]
     folders = [root / name for name in ("baselines", "benchmark", "tasks")]
-    for path in sorted(path for folder in folders for path in folder.rglob("*.py")):
+    return sources_digest(root, sorted(path for folder in folders for path in folder.rglob("*.py")))
+
+
+def sources_digest(root: Path, files: Iterable[Path]) -> str:
+    """First 16 hexadecimal digits of the sha256 of ``files`` below ``root``, by name and content."""
+    total = hashlib.sha256()
+    for path in files:
         total.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
     return total.hexdigest()[:16]
 
@@ -100,6 +108,7 @@ def machine(device: str, threads: int, workers: int) -> Machine:
         memory = None
     hardware = Hardware(cpu=cpu_name(), cores=os.cpu_count(), memory_gib=memory,
                         gpu=torch.cuda.get_device_name(device) if cuda else None)
-    return Machine(commit=revision, dirty=dirty, code=code_digest(), python=sys.version.split()[0], packages=packages(),
+    return Machine(version=__version__, commit=revision, dirty=dirty, code=code_digest(),
+                   python=sys.version.split()[0], packages=packages(),
                    platform=f"{platform.system()} {platform.machine()}", hardware=hardware,
                    cuda=torch.version.cuda if cuda else None, device=device, threads=threads, workers=workers)

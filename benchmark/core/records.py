@@ -110,6 +110,8 @@ class Identity(Record):
     revision: str | None = entry("revision of the data, as in environment.json")
     model_digest: str | None = entry("hash of the model's files, if it lies in a folder", default=None)
     judge_digest: str | None = entry("hash of the judging language model's files, if it lies in a folder", default=None)
+    plugins: dict[str, str] | None = entry("plugins that brought the task, the method or its parts → origin, hash of "
+                                           "the code", default=None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,6 +141,7 @@ class Hardware(Record):
 class Machine(Record):
     """By which code and where something was measured."""
 
+    version: str | None = entry("version of the suite; Major.Minor is the protocol")
     commit: str | None = entry("commit of the checkout; null outside of one")
     dirty: bool | None = entry("whether tracked files differed from the commit")
     code: str | None = entry("first 16 hexadecimal digits of the sha256 of the suite's own code")
@@ -202,6 +205,7 @@ class Environment(Machine):
 
     data: DataUsed = entry("what the task's rows were")
     model: ModelUsed = entry("the policy's model")
+    plugins: dict[str, str] | None = entry("as in config.json", default=None)
     preparation: SharedStart | None = entry("what all methods of this task and seed start from")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import math
 import re
 from collections.abc import Callable
@@ -16,8 +17,6 @@ from benchmark.core.paths import BUNDLED
 BUDGET_KINDS = ("forward_tokens", "seconds", "completions", "updates")
 
 
-
-
 @dataclass(frozen=True)
 class Data:
     source: str = option("bundled", "where rows come from", ("bundled", "local", "hub"))
@@ -27,6 +26,39 @@ class Data:
     max_rejected: float = option(0.05, "largest share of malformed rows before the run stops", minimum=0)
     pairing: str = option("default", "how WMT20 pairs are built; released = translation against the source copied",
                           ("default", "released"))
+
+
+@dataclass(frozen=True)
+class Preferences:
+    """Own data: where the task ``preferences`` finds what it needs."""
+
+    hub: str = option("", "data set on the hub, ORG/NAME, for --data hub")
+    hub_subset: str = option("", "its configuration, where it has several")
+    hub_revision: str = option("", "its revision to pin; empty = newest, recorded after loading")
+    train: str = option("", "files (less their ending) or hub splits of training rows: names with * and ?, separated "
+                            "by commas; empty = what no other split takes")
+    validation: str = option("", "those of validation rows; empty = names that begin with valid or dev")
+    test: str = option("", "those of test rows; empty = names that begin with test or eval")
+    held_out_share: float = option(0.1, "share of the prompts that are held out, by a hash, if no file or split is",
+                                   minimum=0.001)
+    split_seed: int = option(0, "seed of that hash", minimum=0)
+    prompt: str = option("prompt", "column of the prompts; rows without it begin with their prompt")
+    chosen: str = option("chosen", "column of the completions that are preferred")
+    rejected: str = option("rejected", "column of the others")
+    score_chosen: str = option("score_chosen", "column of their scores, where there are any")
+    score_rejected: str = option("score_rejected", "column of the others' scores")
+    cue: str = option("\n\nAssistant:", "what stands between a prompt and its completion")
+    truncation: str = option("keep_end", "which part of a prompt survives when it is too long",
+                             ("keep_end", "keep_start"))
+
+    def __post_init__(self) -> None:
+        if self.held_out_share >= 1:
+            raise ConfigError(f"preferences.held_out_share = {self.held_out_share:g} leaves nothing to train on: give "
+                              f"a number between 0 and 1.")
+        if not self.cue.strip():
+            raise ConfigError("preferences.cue is empty: a completion must be told from its prompt. Give it a word.")
+        if len({self.prompt, self.chosen, self.rejected}) < 3:
+            raise ConfigError("preferences: prompt, chosen and rejected must name three columns.")
 
 
 @dataclass(frozen=True)
@@ -175,29 +207,40 @@ class Execution:
 SECTIONS: dict[str, type] = {
     "data": Data, "model": Model, "adapter": Adapter, "decoding": Decoding, "sft": SFT,
     "reward_model": RewardTraining, "judge": Judge, "budget": Budget, "loop": Loop, "evaluation": Evaluation,
-    "execution": Execution,
+    "execution": Execution, "preferences": Preferences,
 }
 
 WITHOUT_EFFECT = ("workers", "keep", "keep_every", "checkpoint_seconds")  # fields of execution that change no result
+
+
+LATER_SECTIONS = ("preferences",)  # as a whole
+
+
+def _always(value: Any) -> Callable[[dict[str, Any]], Any]:
+    return lambda _: value
+
 
 # Fields that came after protocol 1.1: section → field → what stood for it before, given the section's other fields.
 LATER: dict[str, dict[str, Callable[[dict[str, Any]], Any]]] = {
     "adapter": {"kind": lambda adapter: "full" if adapter.get("rank") == 0 else "lora", "only": lambda adapter: ""},
     "evaluation": {"validation_completions": lambda evaluation: 1, "test_completions": lambda evaluation: 1},
     "method": {"samples": lambda method: 1, "warm_start_schedule": lambda method: "method"},  # hyperparameters
+    **{name: {spec.name: _always(spec.default) for spec in dataclasses.fields(SECTIONS[name])}
+       for name in LATER_SECTIONS},
 }
 
 
 def without_later(sections: dict[str, Any]) -> dict[str, Any]:
     """``sections`` less the fields of :data:`LATER` that say what was so before they came: the hash of a configuration,
     and whether two can be compared, must not depend on when it was written down."""
-    return {name: {key: value for key, value in fields.items()
+    left = {name: {key: value for key, value in fields.items()
                    if key not in LATER[name] or value != LATER[name][key](fields)}
             if name in LATER and isinstance(fields, dict) else fields for name, fields in sections.items()}
+    return {name: fields for name, fields in left.items() if fields or name not in LATER_SECTIONS}
 
 
 def with_later(sections: dict[str, Any]) -> dict[str, Any]:
     """Stored ``sections`` with the fields of :data:`LATER` that they lack; not every method has all hyperparameters."""
     return {name: {key: before(fields) for key, before in LATER[name].items()} | fields
             if name in LATER and name in SECTIONS and isinstance(fields, dict) else fields
-            for name, fields in sections.items()}
+            for name, fields in ({name: {} for name in LATER_SECTIONS} | sections).items()}

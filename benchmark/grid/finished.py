@@ -78,5 +78,5 @@ def prepared_for(run: Run, cache: Path, data: str | None) -> Prepared:
         config = config_to_prepare(run, data)
         print(f"preparing {run.task}, seed {run.seed}")
         as_configured(config.execution)
-        Preparation(run.task, run.seed, folder, config, run.versions).execute(lambda state: None)
+        Preparation(run.task, run.seed, folder, config, run.start_versions).execute(lambda state: None)
     return Prepared(folder, run.config, run.task)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from benchmark.core.failures import explain
 from benchmark.core.locks import locked
 from benchmark.core.paths import without_places
 from benchmark.core.sections import Execution
+from benchmark.plan.plugins import Plugin, load_again
 from benchmark.plan.resolve import Config
 from benchmark.plan.run import Run, model_digests
 from benchmark.plan.sources import read_tasks
@@ -105,7 +106,7 @@ def jobs_for(runs: Iterable[Run], out: Path, cache: Path, make: Callable[[Run, P
     for run in runs:
         folder = preparation_folder(run, cache)
         if not (folder / "preparation.json").is_file():
-            preparations.setdefault(folder, Preparation(run.task, run.seed, folder, run.config, run.versions))
+            preparations.setdefault(folder, Preparation(run.task, run.seed, folder, run.config, run.start_versions))
         jobs.append(make(run, folder, out))
     return [*preparations.values(), *jobs]
 
@@ -118,11 +119,16 @@ def as_configured(execution: Execution) -> None:
         torch.use_deterministic_algorithms(True, warn_only=True)
 
 
-def attempt(job: Job, report: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
-    """Execute ``job``; a failure is recorded beside what the job wrote, and returned."""
+def attempt(job: Job, report: Callable[[dict[str, Any]], None], plugins: Sequence[Plugin] = ()) -> dict[str, Any]:
+    """Execute ``job``; a failure is recorded beside what the job wrote, and returned.
+
+    Args:
+        plugins: those that the job may need and this process has not loaded yet.
+    """
     logging.disable_progress_bar()
     as_configured((job.config if isinstance(job, Preparation) else job.run.config).execution)
     try:
+        load_again(plugins)
         return job.execute(report)
     except (KeyboardInterrupt, Interrupted):
         job.record_failure("Interrupted", "stopped before it was finished", "")

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 from benchmark.core.terminal import guarded
 from benchmark.grid.jobs import Interrupted, Job, attempt
+from benchmark.plan.plugins import LOADED, Plugin
 
 EXIT_ORPHAN = 3  # of a job whose command was killed
 Tell = Callable[[Job, dict[str, Any]], None]
@@ -76,7 +77,7 @@ class LocalProcesses:
 
     def start(self, job: Job) -> Child:
         here, there = self._context.Pipe(duplex=False)
-        process = self._context.Process(target=_child, args=(job, there), daemon=True)
+        process = self._context.Process(target=_child, args=(job, there, tuple(LOADED.values())), daemon=True)
         process.start()
         there.close()
         return Child(job, process, here)
@@ -136,7 +137,7 @@ def _end_with_parent() -> None:
     os._exit(EXIT_ORPHAN)
 
 
-def _child(job: Job, pipe: multiprocessing.connection.Connection) -> None:
+def _child(job: Job, pipe: multiprocessing.connection.Connection, plugins: tuple[Plugin, ...]) -> None:
     """Body of a job's process. Ctrl-C is the parent's business; it then asks with SIGTERM."""
     def stop(*_: Any) -> None:
         raise Interrupted
@@ -146,6 +147,6 @@ def _child(job: Job, pipe: multiprocessing.connection.Connection) -> None:
     signal.signal(signal.SIGTERM, stop)
     try:
         with guarded():
-            pipe.send(("ended", attempt(job, lambda state: pipe.send(("progress", state)))))
+            pipe.send(("ended", attempt(job, lambda state: pipe.send(("progress", state)), plugins)))
     except (Interrupted, BrokenPipeError):
         raise SystemExit(130) from None

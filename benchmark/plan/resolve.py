@@ -32,6 +32,7 @@ from benchmark.core.sections import (
     Judge,
     Loop,
     Model,
+    Preferences,
     RewardTraining,
 )
 from tasks import TASKS
@@ -63,12 +64,15 @@ class Config:
     loop: Loop = field(default_factory=Loop)
     evaluation: Evaluation = field(default_factory=Evaluation)
     execution: Execution = field(default_factory=Execution)
+    preferences: Preferences = field(default_factory=Preferences)
     methods: dict[str, dict[str, Any]] = field(default_factory=dict)
     tasks: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
 
     def for_task(self, task: str) -> Config:
-        """The configuration of the runs of ``task``: its overrides put in, those of other tasks left out."""
-        config = replace(self, tasks={})
+        """The configuration of the runs of ``task``: its overrides put in, those of other tasks left out; a section
+        with the name of a task is that task's."""
+        config = replace(self, tasks={}, **{name: cls() for name, cls in SECTIONS.items() if name in TASKS
+                                            and name != task})
         for section, values in self.tasks.get(task, {}).items():
             config = with_section(config, section, values, f"overrides of {task}")
         return config

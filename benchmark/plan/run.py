@@ -15,11 +15,13 @@ from benchmark.core.paths import model_place
 from benchmark.core.provenance import folder_digest
 from benchmark.core.records import Identity
 from benchmark.core.sections import SECTIONS, WITHOUT_EFFECT, Budget, with_later, without_later
+from benchmark.plan.plugins import LOADED, plugins_of
 from benchmark.plan.resolve import Config, with_section
 from benchmark.plan.sources import TaskSource
 from tasks import TASKS
 
 PROTOCOL = "1.2"  # results of different protocol versions are never put in one table
+PLUGINS = "plugins"
 MODEL_DIGESTS = ("model_digest", "judge_digest")  # of models that lie in a folder: its name alone says little
 
 
@@ -31,8 +33,13 @@ class Run:
     method: str
     seed: int
     config: Config
-    versions: dict[str, str] = field(hash=False)
+    versions: dict[str, Any] = field(hash=False)
     protocol: str = PROTOCOL  # a stored run has its own
+
+    @property
+    def start_versions(self) -> dict[str, str]:
+        """Those of ``versions`` that its preparation depends on: plugins of methods have no part in that."""
+        return {name: version for name, version in self.versions.items() if name != PLUGINS}
 
     @property
     def budget(self) -> Budget:
@@ -77,14 +84,16 @@ def load_run(folder: Path, trust_remote_code: bool = False) -> Run:
     try:
         stored = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         identity, values = stored["run"], with_later(stored["config"])
+        if missing := sorted(set(identity.get(PLUGINS) or {}) - set(LOADED)):
+            raise ConfigError(f"it needs the plugin {', '.join(missing)}: pass --plugin FILE, or install it")
         sections = {name: cls(**values[name]) for name, cls in SECTIONS.items()}
         method = get_method(identity["method"])
         config = Config(profile=values["profile"], **sections, methods={method.name: values["method"]})
         for name in SECTIONS:
             with_section(config, name, values[name], "config.json")  # its types and ranges; the values stay as stored
         method.check(values["method"], "config.json")
-        versions = {name: identity[name] for name in ("task_version", "revision", *MODEL_DIGESTS)
-                    if name in identity or name not in MODEL_DIGESTS}
+        versions = {name: identity[name] for name in ("task_version", "revision", *MODEL_DIGESTS, PLUGINS)
+                    if name in identity or name in ("task_version", "revision")}
         run = Run(check_name(identity["task"], TASKS, "task"), identity["method"], int(identity["seed"]), config,
                   versions, str(identity["protocol"]))
     except (OSError, ValueError, ArithmeticError, LookupError, TypeError, AttributeError, RecursionError,
@@ -111,5 +120,10 @@ def make_runs(config: Config, sources: dict[str, TaskSource], methods: list[str]
             raise ConfigError(f"{method}: loop.sequences_per_update = {config.loop.sequences_per_update} is not a "
                               f"multiple of k = {k} completions per prompt.")
     models = {task: model_digests(config.for_task(task)) for task in sources}
-    return [Run(task, method, seed, config.for_task(task), {**source.versions(), **models[task]})
-            for task, source in sources.items() for seed in seeds for method in methods]
+
+    def versions(task: str, method: str) -> dict[str, Any]:
+        found = plugins_of(task, method)
+        return {**sources[task].versions(), **models[task], **({PLUGINS: found} if found else {})}
+
+    return [Run(task, method, seed, config.for_task(task), versions(task, method))
+            for task in sources for seed in seeds for method in methods]

@@ -7,7 +7,7 @@ from typing import Any
 
 from benchmark.core import provenance, statistics
 from benchmark.core.records import DataUsed, Environment, JudgeUsed, ModelUsed, Sample, SharedStart
-from benchmark.plan.run import Run
+from benchmark.plan.run import PLUGINS, Run
 from benchmark.run.evaluation import load_starts
 from benchmark.run.participants import Participants
 from benchmark.run.prepared import Prepared
@@ -29,7 +29,7 @@ def environment(run: Run, prepared: Prepared) -> dict[str, Any]:
     rewards = load_starts(prepared.folder / "baseline.json")["test"].values["reward"]
     machine = provenance.machine(str(prepared.device), execution.threads, execution.workers)
     return Environment(
-        **vars(machine), data=DataUsed.of(info),
+        **vars(machine), data=DataUsed.of(info), plugins=run.versions.get(PLUGINS),
         model=ModelUsed.of(info | {"path": info["model"], "revision": info["model_revision"]}),
         preparation=SharedStart.of(info | {
             "judge": JudgeUsed(**info["judge"]), "reward_sd": statistics.sd(rewards)})).as_row()

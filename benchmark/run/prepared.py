@@ -25,8 +25,8 @@ from benchmark.lm.trained import add_adapter
 from benchmark.lm.training import Pair
 from benchmark.plan.resolve import Config
 from benchmark.plan.run import Run
+from benchmark.plan.sources import adapter_of
 from benchmark.run.judge import GoldJudge, Judge, LLMJudge, RewardModelJudge
-from tasks import get_task
 from tasks.adapter import TaskAdapter
 from tasks.examples import Prompt
 
@@ -57,7 +57,7 @@ def preparation_key(config: Config, task: str, seed: int, versions: dict[str, st
 
 def preparation_folder(run: Run, cache: Path) -> Path:
     """Where the preparation of ``run`` lies in ``cache``, or would."""
-    key = preparation_key(run.config, run.task, run.seed, run.versions)
+    key = preparation_key(run.config, run.task, run.seed, run.start_versions)
     return cache / f"{run.task}__s{run.seed}__{key}"
 
 
@@ -83,7 +83,7 @@ class Prepared:
 
     def __post_init__(self) -> None:
         check_finished(self.folder)
-        self.adapter = get_task(self.task)
+        self.adapter = adapter_of(self.config, self.task)
         self.device = device_of(self.config.execution)
         self.info: dict[str, Any] = json.loads((self.folder / "preparation.json").read_text(encoding="utf-8"))
 

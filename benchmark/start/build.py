@@ -38,12 +38,12 @@ from benchmark.lm.reward import RewardModel
 from benchmark.lm.trained import add_adapter, add_lora
 from benchmark.lm.training import accuracy, reward_cost, train_reward, train_sft
 from benchmark.plan.resolve import Config
+from benchmark.plan.sources import adapter_of
 from benchmark.run.evaluation import Evaluator, save_starts
 from benchmark.run.prepared import Prepared, PreparedData, judge_model, parameter_count, read_encoder
 from benchmark.start.encoded_rows import Rows
 from benchmark.start.gold import scale
 from benchmark.start.stages import Figures, Stages
-from tasks import get_task
 from tasks.examples import TaskData
 
 Report = Callable[[dict[str, Any]], None]
@@ -101,7 +101,7 @@ class Building:
     rows: Rows = field(init=False)
 
     def __post_init__(self) -> None:
-        self.adapter, self.device = get_task(self.task), device_of(self.config.execution)
+        self.adapter, self.device = adapter_of(self.config, self.task), device_of(self.config.execution)
         self.stages = Stages(self.folder, self.config.execution.checkpoint_seconds, self.report)
 
     def build(self, key: str) -> None:

@@ -25,7 +25,7 @@ from benchmark.lm.loading import tiny_llama, tokenizer_texts, train_tokenizer
 from benchmark.lm.policy import Policy
 from benchmark.lm.trained import add_adapter
 from benchmark.lm.training import Schedule, fit
-from tasks import TASKS, get_task
+from tasks import WORLDS, get_task
 from tasks.adapter import prompt_key
 
 PROVENANCE = "pretraining.json"
@@ -79,11 +79,11 @@ def pretrain(folder: Path, recipe: Recipe, report: Callable[[float], None]) -> d
         RunError: the loss is not finite.
     """
     torch.set_num_threads(1)  # more can change the last bits
-    texts = {task: texts_of(task, recipe) for task in TASKS}
+    texts = {task: texts_of(task, recipe) for task in WORLDS}
     tokenizer = train_tokenizer([text for task, rows in texts.items()
                                  for text in tokenizer_texts(rows, get_task(task).cue)], recipe.model.vocabulary)
     decoding = Decoding(max_prompt_tokens=recipe.positions // 2, max_new_tokens=recipe.positions // 2)
-    encoders = {task: Encoder(tokenizer, get_task(task).cue, get_task(task).truncation, decoding) for task in TASKS}
+    encoders = {task: Encoder(tokenizer, get_task(task).cue, get_task(task).truncation, decoding) for task in WORLDS}
     model = tiny_llama(recipe.model, tokenizer, recipe.positions, ("base", recipe.seed))
     encoder = next(iter(encoders.values()))  # any: they pad alike
     policy = Policy(add_adapter(model, Adapter(kind="full")), encoder, Meter(), recipe.batch)
@@ -106,7 +106,7 @@ def pretrain(folder: Path, recipe: Recipe, report: Callable[[float], None]) -> d
     tokenizer.save_pretrained(folder)
     said = {"recipe": described(recipe), "loss": loss, "texts": {task: len(rows) for task, rows in texts.items()},
             "parameters": sum(p.numel() for p in model.parameters()),
-            "versions": {"tasks": {task: get_task(task).version for task in TASKS}, "packages": packages()},
+            "versions": {"tasks": {task: get_task(task).version for task in WORLDS}, "packages": packages()},
             "files": {path.name: sha256(path) for path in sorted(folder.iterdir())}}
     write_json(folder / PROVENANCE, said)
     return said

@@ -181,7 +181,7 @@ def repeat(runs: list[tuple[Run, RunStore]], folder: Path, cache: Path, data: st
             prepared = preparation_folder(again, cache)
             if not (prepared / "preparation.json").is_file() and prepared not in preparations:
                 preparations[prepared] = Preparation(again.task, again.seed, prepared, config_to_prepare(again, data),
-                                                     again.versions)
+                                                     again.start_versions)
             places.append(Repetition(again, prepared, folder))
         except Exception as error:  # what keeps one run from being repeated must not stop the others
             places.append(Verdict(store.folder.name, FAILED, message=explain(error)[1]))

@@ -8,12 +8,12 @@ import sys
 import pytest
 
 from benchmark.core.errors import ConfigError
-from tasks import TASKS, get_task
+from tasks import TASKS, WORLDS, get_task
 from tests.tasks.helpers import NAMES
 
 
 def test_every_task_resolves_and_states_what_the_harness_reads():
-    assert set(TASKS) == set(NAMES)
+    assert set(WORLDS) == set(NAMES) and set(TASKS) == {*NAMES, "preferences"}
     for name in TASKS:
         task = get_task(name)
         assert task.name == name
@@ -29,8 +29,8 @@ def test_an_unknown_task_gets_near_matches():
 
 def test_loading_bundled_rows_imports_nothing_heavy():
     code = (
-        "import sys; from tasks import TASKS, get_task\n"
-        "for name in TASKS: get_task(name).load('bundled', rows={'train': 20, 'held_out': 40})\n"
+        "import sys; from tasks import WORLDS, get_task\n"
+        "for name in WORLDS: get_task(name).load('bundled', rows={'train': 20, 'held_out': 40})\n"
         "print([m for m in ('torch', 'transformers', 'datasets', 'numpy') if m in sys.modules])"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

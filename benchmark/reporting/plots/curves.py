@@ -107,27 +107,29 @@ def _floor(axes: Axes, results: Results, task: str, methods: Sequence[str], judg
     return f" Outside the axes ended: {', '.join(outside)}." if outside else ""
 
 
-def draw_budget(axes: Axes, results: Results, task: str, methods: Sequence[str], kind: str) -> str:
-    """Mean increase with its interval against ``kind``, and each seed's end; returns what lies outside the axes."""
+def draw_budget(axes: Axes, results: Results, task: str, methods: Sequence[str], kind: str,
+                metric: str = "reward") -> str:
+    """Mean increase with its interval against ``kind``, and each seed's end; returns what lies outside the axes, which
+    only those of the reward may leave out."""
     label, scale, _ = BUDGETS[kind]
     looks = style.looks(results.methods)
     axes.axhline(0, zorder=1, **DASHED)
     for depth, method in _depths(methods):
         look, runs = looks[method], results.of(task, method)
-        grid, mean, low, high, _ = aggregate.curves(results, task, method, kind, POINTS)
+        grid, mean, low, high, _ = aggregate.curves(results, task, method, kind, POINTS, metric)
         if low is not None and high is not None:
             axes.fill_between(grid / scale, low, high, color=look.colour, alpha=0.13, linewidth=0, zorder=depth - 8)
         # Markers at a few places only: with every point marked the lines could not be followed.
         marks = sorted({round(i) for i in np.linspace(0, len(grid) - 1, 5)[1:]}) if len(grid) > 1 else None
         axes.plot(grid / scale, mean, color=look.colour, linestyle=look.line, linewidth=look.width, marker=look.marker,
                   markersize=7, markevery=marks, zorder=depth, **MARKS)
-        ends = _ends(runs, kind, "reward")
+        ends = _ends(runs, kind, metric)
         axes.plot(ends[:, 0] / scale, ends[:, 1], color=look.colour, marker="o", markersize=3.6, linestyle="none",
                   alpha=0.8, markeredgewidth=0, zorder=depth + 1)
-        _lost(axes, runs, kind, "reward", scale, look, depth + 2)
+        _lost(axes, runs, kind, metric, scale, look, depth + 2)
     frame.axis_format(axes)
     axes.set_xlabel(label)
-    return _floor(axes, results, task, methods)
+    return _floor(axes, results, task, methods) if metric == "reward" else ""
 
 
 def _strip(axes: Axes, results: Results, task: str, methods: Sequence[str]) -> None:

@@ -173,8 +173,8 @@ def _mirrored(estimate: Estimate) -> Estimate:
     return Estimate(1 - estimate.value, None if high is None else 1 - high, None if low is None else 1 - low)
 
 
-def curves(results: Results, task: str, method: str, kind: str, points: int = 101) -> Curve:
-    """Mean validation reward increase over seeds against ``kind``, with its 95 % bootstrap interval over seeds.
+def curves(results: Results, task: str, method: str, kind: str, points: int = 101, metric: str = "reward") -> Curve:
+    """Mean increase of a validation metric over seeds against ``kind``, with its 95 % bootstrap interval over seeds.
 
     The grid ends where the first seed ends: no curve is extrapolated, and a run that diverged ends at its last finite
     evaluation.
@@ -182,8 +182,9 @@ def curves(results: Results, task: str, method: str, kind: str, points: int = 10
     Args:
         kind: a spent amount, such as "seconds" or "forward_tokens".
         points: size of the grid where it has any width.
+        metric: which every run has.
     """
-    pairs = [run.series(kind, "reward") for run in results.of(task, method)]
+    pairs = [run.series(kind, metric) for run in results.of(task, method)]
     if not pairs:
         return Curve(np.empty(0), np.empty(0), None, None, 0)
     start, end = max(x[0] for x, _ in pairs), min(x[-1] for x, _ in pairs)

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from baselines.registry import find
 from benchmark.core.errors import AGAIN, BenchmarkError
@@ -19,7 +18,7 @@ from benchmark.core.paths import check_plain, within
 from benchmark.core.records import Configuration, CurveRow, Environment, Sample, SharedStart, Summary
 from benchmark.reporting.plots import style
 from benchmark.reporting.read import schema
-from benchmark.reporting.read.runs import NAME, FinishedRun, Ignored, number
+from benchmark.reporting.read.runs import NAME, FinishedRun, Ignored
 from benchmark.run.store import RunStore
 
 FULL_PROTOCOL_SEEDS = 5
@@ -179,13 +178,6 @@ class Results:
         """What all methods of a seed started from, seed by seed, where it is known."""
         found = {r.seed: start for r in self.of(task) if (start := r.environment.preparation)}
         return [found[seed] for seed in sorted(found)]
-
-    def frame(self) -> pd.DataFrame:
-        """Every evaluation of every run, long: one row a (run, evaluation), columns ``spent.*`` and ``metrics.*``."""
-        return pd.json_normalize([
-            {"run": run.name, "task": task, "method": run.method, "seed": run.seed, **row.as_row(),
-             "metrics": {name: number(value) for name, value in row.metrics.items()}}
-            for task in self.tasks for run in self.of(task) for row in run.curve])
 
 
 def _read_run(folder: Path) -> FinishedRun:

@@ -14,6 +14,7 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
 
     from benchmark.core.errors import BenchmarkError
     from benchmark.core.paths import without_places
+    from benchmark.plan.plugins import load_plugins
     from benchmark.studies.speed.measure import time_figure
     from benchmark.studies.speed.memory import memory_figure
     from benchmark.studies.speed.plan import Figure
@@ -23,6 +24,8 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
     if figure.config.execution.device != "cpu" and figure.part in ("methods", "sweeps"):  # as real runs do
         torch.use_deterministic_algorithms(True, warn_only=True)
     try:
+        if plugins := request.get("plugins"):
+            load_plugins(filter(None, plugins))
         return {"result": (memory_figure if request["memory"] else time_figure)(figure)}
     except BenchmarkError as error:
         return {"failed": without_places(str(error))}

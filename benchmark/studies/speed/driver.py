@@ -17,6 +17,7 @@ from benchmark.core import provenance
 from benchmark.core.errors import ConfigError
 from benchmark.core.files import write_json
 from benchmark.lm.loading import device_of
+from benchmark.plan.plugins import LOADED
 from benchmark.plan.resolve import Config
 from benchmark.studies.speed.analysis import analysed
 from benchmark.studies.speed.charts import write_all
@@ -45,7 +46,9 @@ def run_child(figure: Figure, memory: bool) -> dict[str, Any]:
         **(EXACT_MALLOC if memory else {}),
     }
     done = subprocess.run([sys.executable, "-m", "benchmark.studies.speed.child"], env=environment, text=True,
-                          input=json.dumps({"figure": figure.as_dict(), "memory": memory}), capture_output=True)
+                          capture_output=True, input=json.dumps({
+                              "figure": figure.as_dict(), "memory": memory,
+                              "plugins": [plugin.file for plugin in LOADED.values()]}))
     try:
         return json.loads(done.stdout)
     except ValueError:

@@ -19,6 +19,7 @@ from baselines.registry import get_method
 from benchmark.core.errors import ConfigError
 from benchmark.core.naming import check_name
 from benchmark.core.seeding import derive_seed
+from benchmark.plan.plugins import brought
 from benchmark.plan.resolve import read_toml
 
 SPACES = Path(__file__).parent / "spaces"
@@ -177,13 +178,17 @@ def load_space(method: str, kind: str, warm: bool = False, folder: Path = SPACES
     """The search space of ``method``, or of its warm start, where ``kind`` of adapter is trained.
 
     The method's own table, above that of the method that it is ``like``, or else of its base; without what makes the
-    method what it is (its row's ``defaults``), and with what is fixed for all that have it (``shared``).
+    method what it is (its row's ``defaults``), and with what is fixed for all that have it (``shared``). A plugin
+    brings the tables of its methods in ``spaces/KIND.toml`` beside it.
 
     Raises:
         ConfigError: there is none; an unknown hyperparameter or key, a value that the hyperparameter does not take,
             low ≥ high, no source.
     """
     tables, row, place = read_spaces(kind, folder), get_method(method), f"{kind}.toml: {method}"
+    plugin = brought("method", method)
+    if plugin and (plugin.folder / "spaces" / f"{kind}.toml").is_file():
+        tables = {name: tables[name] | more for name, more in read_spaces(kind, plugin.folder / "spaces").items()}
     mine = tables["warm_start" if warm else "methods"]
     entries, own = _entries(method, mine), mine.get(method, {})
     if not entries:

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from baselines.registry import METHODS
-from benchmark.core.sections import LATER, SECTIONS, Evaluation, with_later, without_later
+from benchmark.core.sections import LATER, LATER_SECTIONS, SECTIONS, Evaluation, with_later, without_later
 from benchmark.plan.resolve import Config, with_assignments
 from benchmark.plan.run import Run, load_run
 from benchmark.run.prepared import preparation_key
@@ -18,10 +18,20 @@ VERSIONS = {"task_version": "1.0", "revision": "x"}
 def test_what_held_before_they_came_is_left_out_and_put_back():
     for section, fields in ((section, LATER[section]) for section in LATER if section in SECTIONS):
         before = vars(SECTIONS[section]()) | {name: value({}) for name, value in fields.items()}
-        assert not without_later({section: before})[section].keys() & fields.keys()
-        assert with_later(without_later({section: before})) == {section: before}
-    changed = {"adapter": {"kind": "norms", "only": "x", "rank": 8}, "other": 1}
-    assert without_later(changed) == changed == with_later(changed)
+        assert not without_later({section: before}).get(section, {}).keys() & fields.keys()
+        assert with_later(without_later({section: before}))[section] == before
+    changed = {"adapter": {"kind": "norms", "only": "x", "rank": 8}, "other": 1, "preferences": {"hub": "a/b"}}
+    assert without_later(changed) == changed
+    whole = {name: vars(SECTIONS[name]()) for name in LATER_SECTIONS}
+    assert with_later(changed) == changed | {"preferences": whole["preferences"] | {"hub": "a/b"}}
+    assert with_later({"other": 1}) == {"other": 1} | whole
+
+
+def test_a_section_with_the_name_of_a_task_is_that_tasks():
+    config = with_assignments(Config(), ["preferences.hub=a/b"], [])
+    assert config.for_task("preferences").preferences.hub == "a/b"
+    assert Run("hh_rlhf", "mezo", 0, config.for_task("hh_rlhf"), VERSIONS).hash == Run(
+        "hh_rlhf", "mezo", 0, Config(), VERSIONS).hash
 
 
 def test_hyperparameters_that_came_later_are_those_of_a_method():
@@ -29,7 +39,7 @@ def test_hyperparameters_that_came_later_are_those_of_a_method():
     assert {name: before({}) for name, before in LATER["method"].items()} == {
         name: defaults[name] for name in LATER["method"]}
     assert without_later({"method": {"samples": 1, "lr": 0.1}}) == {"method": {"lr": 0.1}}
-    assert with_later({"method": {"lr": 0.1}}) == {"method": {"lr": 0.1}}  # not every method has them
+    assert with_later({"method": {"lr": 0.1}})["method"] == {"lr": 0.1}  # not every method has them
 
 
 @pytest.fixture

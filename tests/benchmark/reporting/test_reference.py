@@ -16,7 +16,7 @@ from benchmark.core.naming import load
 from benchmark.plan.resolve import load_profile
 from benchmark.reporting import report
 from benchmark.reporting.read.reader import read
-from tasks import TASKS
+from tasks import TASKS, WORLDS
 
 ROOT = Path(__file__).parents[3]
 FOLDERS = ROOT / "results" / "reference"
@@ -57,8 +57,8 @@ def test_tables_and_page_are_reproduced(name, tmp_path, monkeypatch):
 def test_the_grid_is_whole_and_all_start_at_the_same_point(runs):
     methods = {*method_groups()["main"], *method_groups()["ablation"]} - LATER
     assert Counter((r.task, r.method, r.seed) for r in runs) == Counter(
-        (task, method, seed) for task in TASKS for method in methods - {"frozen"} | {"no-update"} for seed in range(5))
-    for task in TASKS:
+        (task, method, seed) for task in WORLDS for method in methods - {"frozen"} | {"no-update"} for seed in range(5))
+    for task in WORLDS:
         for seed in range(5):
             assert len({str(r.summary.initial) for r in runs if (r.task, r.seed) == (task, seed)}) == 1, (task, seed)
 
@@ -70,7 +70,7 @@ def test_all_come_from_one_clean_commit_and_none_was_interrupted(runs):
 
 def test_a_policy_without_updates_stays_where_it_is(runs):
     still = [r.summary.reward_increase for r in runs if r.method == "no-update"]
-    assert still == [0.0] * len(TASKS) * 5
+    assert still == [0.0] * len(WORLDS) * 5
 
 
 @pytest.mark.parametrize("method", ["rloo", "ppo"])

@@ -1,17 +1,14 @@
 """Escaping, looks and curves of the report by themselves."""
 
-import numpy as np
 import pytest
 
 from baselines.registry import method_groups
 from benchmark.core import escape
 from benchmark.reporting.plots import style
 from benchmark.reporting.plots.curves import mean_curve
-from benchmark.reporting.read import reader
 from benchmark.reporting.tables import formats
 from benchmark.reporting.tables.formats import figure
 from benchmark.reporting.tables.per_task import Column
-from tests.benchmark.reporting.golden import make
 from tests.benchmark.reporting.made import finished
 
 
@@ -101,15 +98,3 @@ def test_series_leaves_out_what_is_not_a_number():
     run = run_of([0, 1, 2], [0.5, None, float("nan")])
     xs, ys = run.series("seconds", "reward")
     assert (xs.tolist(), ys.tolist()) == ([0], [0.5])
-
-
-def test_long_frame():
-    frame = reader.read(make.RUNS).frame()
-    # 10 runs, each with 3 validation and 2 test evaluations
-    assert len(frame) == 50
-    assert set(frame["split"]) == {"validation", "test"}
-    one = frame.query("method == 'rloo' and task == 'hh_rlhf' and seed == 0 and split == 'validation'")
-    assert one["metrics.reward"].tolist() == [0.0, 0.8, 1.0]
-    assert one["spent.seconds"].tolist() == [0.0, 5.0, 10.0]
-    diverged = frame[(frame.method == "mezo") & (frame.task == "wmt20_mlqe") & (frame.seed == 1)]
-    assert np.isnan(diverged["metrics.reward"].iloc[-1])

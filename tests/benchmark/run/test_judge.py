@@ -18,7 +18,7 @@ from benchmark.run.loop import execute
 from benchmark.run.prepared import Prepared
 from benchmark.run.store import RunStore
 from benchmark.start.build import judge_kind, prepare
-from tasks import TASKS
+from tasks import WORLDS
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +69,7 @@ def test_the_judge_is_resolved_from_the_data(toy_config):
         judge_kind(with_assignments(toy_config, ["judge.kind=gold"], []), False)
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", WORLDS)
 def test_the_paper_profile_runs_end_to_end_on_a_stand_in(task, stand_in, tmp_path):
     """bf16 base, float32 LoRA, LoRA SFT and reward model, LLM judge, published hyperparameters; fewer rows."""
     config = with_assignments(load_profile("paper"), [

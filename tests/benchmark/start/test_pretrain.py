@@ -22,7 +22,7 @@ from benchmark.run.store import RunStore
 from benchmark.start import pretrain as module
 from benchmark.start.build import check_model, prepare
 from benchmark.start.pretrain import PROVENANCE, Recipe, pretrain, texts_of
-from tasks import TASKS, get_task
+from tasks import WORLDS, get_task
 from tasks.adapter import prompt_key
 from tests.conftest import TASK
 
@@ -47,13 +47,13 @@ def test_the_shipped_files_are_those_that_were_made():
     assert {p.dtype for p in model.parameters()} == {torch.float32}
     assert sum(p.numel() for p in model.parameters()) == said["parameters"]
     assert said["recipe"] == json.loads(json.dumps(module.described(Recipe())))
-    assert said["versions"]["tasks"] == {task: get_task(task).version for task in TASKS}
+    assert said["versions"]["tasks"] == {task: get_task(task).version for task in WORLDS}
 
 
 def test_the_shipped_model_knows_the_worlds():
     """Perplexity of unseen text far below that of a model that knows no more than how often each word comes."""
     tokenizer, model = load_tokenizer(SHIPPED), load_causal_lm(BUNDLED, SHIPPED, torch.float32).eval()
-    for task in TASKS:
+    for task in WORLDS:
         adapter = get_task(task)
         rows = adapter.load("bundled", rows={"train": 100, "held_out": 60}).prompts["test"][:12]
         texts = [row.text + adapter.cue + " " + row.reference for row in rows]
@@ -63,7 +63,7 @@ def test_the_shipped_model_knows_the_worlds():
         assert sum(losses) / len(losses) < 2.5, task
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", WORLDS)
 def test_no_held_out_prompt_is_in_the_text(task):
     recipe = replace(SMALL, rows=1_500)
     held_out = {prompt_key(prompt.text) for split in ("validation", "test")
