@@ -38,12 +38,14 @@ _LATEX = {
     "ε": r"$\varepsilon$",
     "θ": r"$\theta$",
     "Δ": r"$\Delta$",
+    "√": r"$\surd$",
+    "†": r"$\dagger$",
 }
 _MARKDOWN = set("\\`*_{}[]#|~$!^")
 _HTML = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;"}
 _FORMULA = "=+-@\uff1d\uff0b\uff0d\uff20"  # what makes a spreadsheet compute a cell, full-width forms included
 # A figure may begin with its sign: numbers, brackets, and the words that stand between them.
-_FIGURE = re.compile(r"[+-](?:[\d.,\s±→−–+()\[\]%-]|[eE](?=[+-]?\d)|to|of|n/a|diverged)*")
+_FIGURE = re.compile(r"[+-](?:[\d.,\s±†→−–+()\[\]%-]|[eE](?=[+-]?\d)|to|of|n/a|diverged)*")
 
 
 def visible(text: str) -> str:

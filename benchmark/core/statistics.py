@@ -46,6 +46,24 @@ def sd(values: Floats) -> float | None:
     return float(array.std(ddof=1)) if array.size > 1 else None
 
 
+def mean_and_error(values: Sequence[float], own: Sequence[float | None] = ()) -> tuple[float, float | None]:
+    """Mean of (seeds,) values and its standard error: over seeds or from the errors of the values themselves, whichever
+    is larger, for a few seeds can agree by chance; ``None`` where neither is known.
+
+    Args:
+        own: standard error of each value, from its prompts and completions.
+
+    Raises:
+        ValueError: no values.
+    """
+    n, deviation = len(values), sd(values)
+    errors = [] if deviation is None else [deviation / math.sqrt(n)]
+    known = [error for error in own if error is not None]
+    if len(known) == n:
+        errors.append(math.hypot(*known) / n)
+    return mean(values), max(errors, default=None)
+
+
 def interquartile_mean(values: Floats, axis: int | None = None) -> Any:
     """Mean of the middle half: ⌊n/4⌋ values are cut at each end (``scipy.stats.trim_mean``, as in rliable).
 
@@ -225,6 +243,37 @@ def area_under_curve(x: Floats, y: Floats) -> float:
     if width == 0:
         raise ValueError("area_under_curve: x covers no range")
     return float(np.trapezoid(ys, xs) / width)
+
+
+def frontier(costs: Floats, gains: Floats) -> tuple[np.ndarray, np.ndarray]:
+    """The best gain for at most each cost, as (points,) rising costs and gains; begins at (0, 0).
+
+    Between two points it is a line: a mixture of two policies has the mean of their rewards, and a KL that is at most
+    the mean of theirs, for KL is convex. Beyond the last point it stays where it is.
+
+    Args:
+        costs: (n,) such as the KL of a curve's points; what is below 0 by chance counts as 0. gains: (n,) over π₀.
+    """
+    xs, ys = [0.0], [0.0]
+    for cost, gain in sorted(zip(np.maximum(_finite(costs, "costs"), 0.0), _finite(gains, "gains"), strict=True)):
+        if gain > ys[-1]:
+            if cost == xs[-1]:
+                xs.pop(), ys.pop()
+            xs.append(float(cost))
+            ys.append(float(gain))
+    return np.array(xs), np.array(ys)
+
+
+def frontier_at(costs: Floats, gains: Floats, cost: float) -> float:
+    """The :func:`frontier`'s gain at ``cost``."""
+    return float(np.interp(cost, *frontier(costs, gains)))
+
+
+def frontier_area(costs: Floats, gains: Floats, cost: float) -> float:
+    """Mean height of the :func:`frontier` from 0 to ``cost`` > 0, in the unit of the gains."""
+    xs, ys = frontier(costs, gains)
+    grid = np.append(xs[xs < cost], cost)
+    return float(np.trapezoid(np.interp(grid, xs, ys), grid) / cost)
 
 
 def value_at(x: Floats, y: Floats, at: float) -> float:

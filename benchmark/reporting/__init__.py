@@ -51,12 +51,12 @@ class ReportResult:
 def build_sheets(results: Results, tables: Sequence[Table]) -> list[Sheet]:
     """The tables over all tasks, "overall" first; without those that the runs cannot fill."""
     from benchmark.reporting.read import aggregate
-    from benchmark.reporting.tables import budgets, costs, overall, published
+    from benchmark.reporting.tables import budgets, costs, headline, overall, paired, published
 
-    improvements = aggregate.improvements(results)
     found = [
-        overall.overall(results, tables, improvements),
-        overall.improvement(results, improvements),
+        overall.overall(results, tables, aggregate.improvements(results)),
+        *(headline.headline(results, table) for table in tables),
+        *paired.sheets(results, tables),
         *budgets.equal(results, tables),
         budgets.target(results),
         costs.cost(results, tables),

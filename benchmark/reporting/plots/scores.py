@@ -1,6 +1,6 @@
 """Normalised scores over all tasks: the interquartile mean of each method, and the profile of its runs.
 
-A score is a test reward increase divided by the task's frozen reference level: 0 is π₀, 1 that level.
+A score is a test reward increase in standard deviations of r₀ on π₀'s completions of the same task and seed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from benchmark.reporting.read import aggregate
 from benchmark.reporting.read.aggregate import Scores
 from benchmark.reporting.read.reader import Results
 
-SCORE = "normalised score [0 = π₀, 1 = reference level; test]"
+SCORE = "normalised score [sd of r₀ on π₀'s completions; 0 = π₀; test]"
 TASK_MARKERS = ("o", "s", "^", "D", "v", "p")
 THRESHOLDS = 201
 PROFILE = (
@@ -38,7 +38,6 @@ def scores(results: Results, found: Scores) -> Figure:
     figure = frame.new(PAGE, 2.6 + 0.42 * len(rows))
     axes = figure.add_subplot()
     axes.axvline(0, zorder=1, **DASHED)
-    axes.axvline(1, zorder=1, **DASHED)
     looks, outside = style.looks(results.methods), []
     edge = _floor(found)
     for y, method in enumerate(rows):
@@ -154,7 +153,6 @@ def profile(results: Results, found: Scores) -> Figure:
     thresholds = np.linspace(_floor(found) - 0.02, highest + 0.02, THRESHOLDS)
     for axes, methods in zip(grid, panels, strict=True):
         axes.axvline(0, zorder=1, **DASHED)
-        axes.axvline(1, zorder=1, **DASHED)
         for depth, method in enumerate(reversed(methods)):
             look = looks[method]
             share, low, high = profile_curve(found[method], thresholds)

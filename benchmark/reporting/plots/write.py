@@ -19,8 +19,8 @@ def write_all(results: Results, folder: Path) -> list[Path]:
 
     A task has ``reward_vs_time``, ``reward_vs_compute`` and ``reward_vs_kl``, and ``gold_vs_reward`` where somebody
     judges it; each again with ``_ablation`` in its name where ZOPrO's controls stand beside other methods. All tasks
-    together have ``overview``, and ``scores`` and ``profile`` where reference levels are frozen. Same input, same
-    bytes.
+    together have ``overview``, and ``scores`` and ``profile`` where r₀'s standard deviation is known for every task.
+    Same input, same bytes.
     """
     written: list[Path] = []
     with matplotlib.style.context(["default", style.RC]):

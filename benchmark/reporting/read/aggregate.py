@@ -1,7 +1,7 @@
 """What several runs say together: normalised scores, their aggregate over tasks, mean curves, budget to a target.
 
-A normalised score is a reward increase divided by the task's frozen reference level: 0 is π₀, 1 the level that the
-tuning search froze (``evaluation.reference_increase`` of the runs). Statistics follow rliable (Agarwal et al. 2021).
+A normalised score is a reward increase in standard deviations of r₀ on π₀'s completions of the same task and seed
+(``scale``). Statistics follow rliable (Agarwal et al. 2021).
 Every interval is drawn from a generator seeded by a constant, so that the same runs give the same report.
 """
 
@@ -15,10 +15,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmark.core import statistics
+from benchmark.reporting.read import scale
 from benchmark.reporting.read.reader import Results
 from benchmark.reporting.read.runs import number
 
-TARGETS = (0.5, 0.9)  # shares of the reference level
+TARGETS = (0.5, 0.9)  # shares of the reference level, which older searches froze
 SEED = 0
 
 Scores = dict[str, dict[str, list[float | None]]]
@@ -90,21 +91,20 @@ def increases(results: Results) -> Scores:
 
 
 def scores(results: Results) -> Scores | None:
-    """``increases`` divided by the reference levels: 0 is π₀, 1 the level.
+    """``increases`` in standard deviations of r₀, seed by seed; 0 is π₀.
 
-    ``None`` when any task has no frozen reference level: a mean over the other tasks would be another benchmark.
+    ``None`` when they are not known for every task: a mean over the other tasks would be another benchmark.
     """
-    levels = {task: level for task in results.tasks if (level := reference_increase(results, task)) is not None}
-    if len(levels) < len(results.tasks):
+    units = {task: scale.unit(results, task) for task in results.tasks}
+    if any(unit.of_seed is None for unit in units.values()):
         return None
-    return {
-        method: {task: [None if v is None else v / levels[task] for v in own] for task, own in found.items()}
-        for method, found in increases(results).items()
-    }
+    return {method: {task: [scale.change(run, "reward", units[task]) for run in results.of(task, method)]
+                     for task in found} for method, found in increases(results).items()}
 
 
-def _word(results: Results, method: str, by_task: Mapping[str, Sequence[float | None]]) -> str:
+def word(results: Results, method: str) -> str:
     """What stands for a method that has no number over all tasks; empty where it has one."""
+    by_task = increases(results).get(method, {})
     runs = [run for run in results.runs if run.method == method]
     if lost := sum(run.diverged for run in runs):
         return f"diverged ({lost} of {len(runs)} runs)"
@@ -116,11 +116,11 @@ def _word(results: Results, method: str, by_task: Mapping[str, Sequence[float | 
 
 
 def aggregate(results: Results) -> list[Aggregate]:
-    """Every method over all tasks, in the order of ``results.methods``; empty when no reference level is frozen."""
+    """Every method over all tasks, in the order of ``results.methods``; empty without scores."""
     found = scores(results)
     if found is None:
         return []
-    words = {method: _word(results, method, by_task) for method, by_task in found.items()}
+    words = {method: word(results, method) for method in found}
     return [
         Aggregate(
             method=method,
@@ -152,11 +152,11 @@ def _mean(values: Sequence[float | None]) -> float | None:
 def improvements(results: Results) -> dict[str, dict[str, Estimate]]:
     """Method → other method → probability that a run of the first ends with a higher test reward increase.
 
-    Mann–Whitney U / (n·m) within each task, mean over tasks: ranks alone, so that no reference level is needed.
+    Mann–Whitney U / (n·m) within each task, mean over tasks: ranks alone, so that no unit is needed.
     Methods that have no number on every task are missing. The second half of the pairs mirrors the first:
     P(B > A) = 1 − P(A > B).
     """
-    whole = {m: by_task for m, by_task in increases(results).items() if not _word(results, m, by_task)}
+    whole = {m: by_task for m, by_task in increases(results).items() if not word(results, m)}
     found: dict[str, dict[str, Estimate]] = {method: {} for method in whole}
     for ours, theirs in itertools.combinations(whole, 2):
         pairs = {task: (values, whole[theirs][task]) for task, values in whole[ours].items()}

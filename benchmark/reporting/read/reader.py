@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from baselines.registry import find
 from benchmark.core.errors import AGAIN, BenchmarkError
 from benchmark.core.fields import flat
 from benchmark.core.paths import check_plain, within
@@ -21,6 +22,7 @@ from benchmark.reporting.read.runs import NAME, FinishedRun, Ignored
 from benchmark.run.store import RunStore
 
 FULL_PROTOCOL_SEEDS = 5
+PUBLISHED = "-published"  # ends the name of a method's row at its published settings
 REASONS = ("unfinished", "failed", "not selected")
 # Sections of a run's settings that may differ between the runs of a table: the method's own, compared with its other
 # seeds, and what execution changes at most in the last bits of a reward (seconds: see the caution about machines).
@@ -48,6 +50,14 @@ class Results:
         known = list(self.method_order)
         names = {run.method for run in self.runs}
         return [m for m in known if m in names] + sorted(names - set(known))
+
+    @cached_property
+    def headline(self) -> list[str]:
+        """Methods without rows at published settings, unless every main method has such a row."""
+        main = [m for m in self.methods if (row := find(m)) and row.group == "main"]
+        if all(f"{method}{PUBLISHED}" in self.methods for method in main):
+            return self.methods
+        return [method for method in self.methods if not method.endswith(PUBLISHED)]
 
     def of(self, task: str, method: str | None = None) -> list[FinishedRun]:
         """Runs of ``task`` (and ``method``), by method order, then seed."""

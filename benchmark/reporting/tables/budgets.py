@@ -8,7 +8,7 @@ from benchmark.core import statistics
 from benchmark.reporting.plots import style
 from benchmark.reporting.read import aggregate
 from benchmark.reporting.read.reader import Results
-from benchmark.reporting.tables.overall import FEW, mean_text, runs_text
+from benchmark.reporting.tables.overall import coverage_note, mean_text, runs_text
 from benchmark.reporting.tables.per_task import Table
 from benchmark.reporting.tables.sheets import Sheet, decimal
 
@@ -24,10 +24,12 @@ def equal(results: Results, tables: Sequence[Table]) -> list[Sheet]:
     Where ZOPrO's controls stand beside other methods they have a sheet of their own, with ZOPrO.
     """
     groups = style.groups(results.methods)
-    return [_equal(results, tables, suffix, methods, len(groups) > 1) for suffix, methods in groups.items()]
+    found = [_equal(results, tables, suffix, methods, len(groups) > 1) for suffix, methods in groups.items()]
+    return [sheet for sheet in found if sheet is not None]
 
 
-def _equal(results: Results, tables: Sequence[Table], suffix: str, methods: Sequence[str], several: bool) -> Sheet:
+def _equal(results: Results, tables: Sequence[Table], suffix: str, methods: Sequence[str], several: bool
+           ) -> Sheet | None:
     columns = [
         (table, column)
         for key in ("reward_increase_equal_compute", "reward_increase_equal_time")
@@ -35,6 +37,9 @@ def _equal(results: Results, tables: Sequence[Table], suffix: str, methods: Sequ
         for column in table.columns
         if column.key == f"{key}{suffix}"
     ]
+    if not columns:
+        return None
+    timed = any(column.at_unit == "s" for _, column in columns)
     rows = []
     for method in methods:
         found = [next((row.cells[c.key] for row in table.rows if row.method == method), None) for table, c in columns]
@@ -42,7 +47,7 @@ def _equal(results: Results, tables: Sequence[Table], suffix: str, methods: Sequ
     inside = " in this table" if several else ""
     return Sheet(
         key=f"equal{suffix}",
-        title="At equal compute and at equal time" + (": ZOPrO and its controls" if suffix else ""),
+        title=f"At equal compute{' and at equal time' if timed else ''}{': ZOPrO and its controls' if suffix else ''}",
         intro="Reward increase on the validation split (95 % interval), every curve of a task read at the largest "
               f"budget that all its runs reached{inside}.",
         header=(
@@ -56,8 +61,9 @@ def _equal(results: Results, tables: Sequence[Table], suffix: str, methods: Sequ
             "Increase over π₀, linear interpolation between evaluations; runs that diverged do not shorten the others.",
             *([APART] if several else []),
             "Interval: 95 % percentile bootstrap of the mean over seeds. n: over all tasks and seeds.",
-            "Seconds are those of the hardware named under provenance, optimisation only.",
-            FEW,
+            "Seconds are those of the hardware named under provenance, optimisation only."
+            if timed else "There is no table at equal time: runs shared the machine (more than one worker).",
+            coverage_note(results, [table.task for table in tables]),
         ),
         reduced=results.reduced(),
     )

@@ -21,7 +21,8 @@ _SHRINK = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"
 
 _NUMBER = re.compile(r"[+-]?\d{1,3}(,\d{3})*(\.\d+)?")
 _LONG = 40  # characters from which a column of words is set in lines
-_OF_A_TERMINAL = ("method", "normalised score", "better than", "n [")  # columns of the overall sheet that fit there
+# Columns of the overall sheet that fit a terminal.
+_OF_A_TERMINAL = ("method", "gold", "win rate", "reward", "KL", "better than", "n [")
 
 
 def figure(value: float | None, column: Column, lost: bool = False) -> str:

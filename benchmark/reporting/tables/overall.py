@@ -1,32 +1,37 @@
-"""The sheets over all tasks: normalised scores with raw increases beside them, and who is better than whom."""
+"""The sheet over all tasks: what the judge says, the normalised score and the KL of every method."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
-from benchmark.core import statistics
+from benchmark.core import paired, statistics
 from benchmark.reporting.plots import style
-from benchmark.reporting.read import aggregate
+from benchmark.reporting.read import aggregate, scale
 from benchmark.reporting.read.reader import Results
+from benchmark.reporting.tables.headline import PLUS_MINUS, change, estimate_text, left_out, of_unit
 from benchmark.reporting.tables.per_task import Cell, Table
-from benchmark.reporting.tables.sheets import Sheet, decimal, with_interval
+from benchmark.reporting.tables.sheets import Sheet, with_interval
 
 Improvements = Mapping[str, Mapping[str, aggregate.Estimate]]  # as aggregate.improvements gives them
 
 BASELINES = ("rloo", "mezo")  # the first-order method that ZOPrO starts from, and plain zeroth-order descent
-FEW = (
-    "With few seeds a percentile bootstrap interval covers less than 95 %: read it as the spread between seeds. A "
-    "single seed has none."
-)
 BETTER = (
-    "Probability of improvement: the share of pairs of runs (one of each method, same task) in which the method of the "
-    "row ends with the higher test reward increase, ties counted half; mean over tasks."
+    "Better than: the share of pairs of runs (one of each method, same task) in which the method of the row ends with "
+    "the higher test reward increase, ties counted half; mean over tasks. Seeds are not paired here; the paired tables "
+    "do that."
 )
 
 
-def _cells(tables: Sequence[Table], method: str, key: str) -> list[Cell | None]:
-    """Cell ``key`` of ``method`` in each table, ``None`` where the method has no run."""
-    return [next((row.cells[key] for row in table.rows if row.method == method), None) for table in tables]
+def coverage_note(results: Results, tasks: Sequence[str], trimmed: bool = False) -> str:
+    """How often a bootstrap interval over these seeds covers the truth, as simulated."""
+    sizes = tuple(results.seeds(task) for task in tasks)
+    if min(sizes) < 2:
+        return "A single seed has no interval."
+    share = paired.coverage(sizes, trimmed) if trimmed else min(paired.coverage((size,), False) for size in sizes)
+    what, n = ("interquartile mean", " + ".join(map(str, sizes))) if trimmed else ("mean", str(min(sizes)))
+    return (f"A 95 % bootstrap interval of the {what} over so few seeds covers {100 * share:.0f} % (simulated for "
+            f"normal values, n = {n}).")
 
 
 def mean_text(cell: Cell | None, digits: int = 3) -> str:
@@ -42,58 +47,68 @@ def runs_text(results: Results, method: str) -> str:
 
 
 def overall(results: Results, tables: Sequence[Table], improvements: Improvements) -> Sheet:
-    """Methods × normalised score, its mean on each task, raw increases, probability of improvement over baselines.
+    """Methods × change of gold (or win rate), normalised score, KL, probability of improvement over baselines.
 
-    Without reference levels only raw increases and the probability of improvement are given.
+    The judge has a column where the same one judges every task; a score where r₀'s unit is known on every task, or
+    there is but one.
     """
-    levels = {task: aggregate.reference_increase(results, task) for task in results.tasks}
     entries = {entry.method: entry for entry in aggregate.aggregate(results)}
+    units = {task: scale.unit(results, task) for task in results.tasks}
+    judges = {results.judge(task) for task in results.tasks}
+    judge = judges.pop() if len(judges) == 1 else None
+    over = "" if len(tables) == 1 else ", mean over tasks"
     baselines = [b for b in BASELINES if b in results.methods]
     header = ["method"]
+    if judge:
+        header.append(f"{style.JUDGES[judge][0]} change{over} [{style.JUDGES[judge][1]}]")
     if entries:
-        header += ["normalised score, IQM (95 % interval)", *[f"{t.title}: normalised score, mean" for t in tables]]
-    header += [f"{t.title}: reward increase (95 % interval) [r₀ score]" for t in tables]
+        header.append("reward: normalised score, IQM (95 % interval) [sd of r₀]")
+    elif len(tables) == 1:
+        header.append("reward increase [r₀ score]")
+    header.append(f"KL to π₀{over} [nats per completion]")
     header += [f"better than {style.label(b)} (95 % interval) [probability]" for b in baselines]
     rows = []
-    for method in results.methods:
-        cells = _cells(tables, method, "reward_increase")
+    for method in results.headline:
+        word = aggregate.word(results, method)
         row = [style.label(method)]
+        if judge:
+            row.append(word or _over_tasks(results, method, judge, units))
         if entries:
-            entry = entries[method]
-            row.append(with_interval(entry.score, 2) if entry.score else entry.word)
-            for table, cell in zip(tables, cells, strict=True):
-                mean = entry.tasks[table.task]
-                row.append(decimal(mean, 2) if mean is not None else cell.word if cell else "–")
-        row += [mean_text(cell) for cell in cells]
+            score = entries[method].score
+            row.append(with_interval(score, 2) if score else word)
+        elif len(tables) == 1:
+            row.append(word or _over_tasks(results, method, "reward", units))
+        row.append(word or _over_tasks(results, method, "kl", units))
         row += [_better(improvements, method, baseline) for baseline in baselines]
         rows.append((*row, runs_text(results, method)))
-    notes = [
-        "Reward increase: reward of the frozen r₀ at the end of the budget minus that of π₀, test split.",
-        "Interval of an increase: 95 % percentile bootstrap of the mean over seeds.",
-    ]
+    notes = [*dict.fromkeys(of_unit(unit) for unit in units.values()), PLUS_MINUS]
     if entries:
-        frozen = ", ".join(f"{table.title} {levels[table.task]:.4g}" for table in tables)
-        notes[:0] = [
-            "Normalised score: reward increase over the task's frozen reference level, which is a validation reward "
-            f"increase of the tuning search (0 is π₀, 1 the level). Levels of these runs [r₀ score]: {frozen}.",
-            "IQM: mean of the middle half of all seeds × tasks. Its interval is a 95 % percentile bootstrap, "
-            f"resampled within each task ({statistics.SAMPLES:,} samples).",
-        ]
-    else:
-        without = ", ".join(results.title(task) for task, level in levels.items() if level is None)
-        notes.insert(0, f"No score over tasks: no reference level is frozen for {without}, and rewards of different "
-                        "reward models must not be averaged.")
-    if controls := [style.label(m) for m in results.methods if m not in style.groups(results.methods)[""]]:
+        notes.append("IQM: mean of the middle half of all seeds × tasks. Its interval is a 95 % percentile bootstrap, "
+                     f"resampled within each task ({statistics.SAMPLES:,} samples). "
+                     + coverage_note(results, results.tasks, trimmed=True))
+    if controls := [style.label(m) for m in results.headline if m not in style.groups(results.methods)[""]]:
         notes.append(f"Controls, not methods to choose from: {', '.join(controls)}.")
     return Sheet(
         key="overall",
         title="Over all tasks" if len(tables) > 1 else f"Over all seeds: {tables[0].title}",
-        intro="Every method at the end of the same budget" + (", the score over all tasks first." if entries else "."),
+        intro="Every method at the end of the same budget, test split: what the judge says, the reward of r₀, and the "
+              "KL that was paid.",
         header=(*header, "n [runs]"),
         rows=tuple(rows),
-        notes=(*notes, *([BETTER] if baselines else []), FEW),
+        notes=(*notes, *([BETTER] if baselines else []), *left_out(results)),
         reduced=results.reduced(),
     )
+
+
+def _over_tasks(results: Results, method: str, metric: str, units: Mapping[str, scale.Unit]) -> str:
+    """Mean over tasks of the means over seeds, with its standard error."""
+    found = [one for task in results.tasks if (one := change(results, task, method, metric, units[task]))]
+    if len(found) < len(results.tasks):
+        return "n/a"
+    errors = [error for _, error in found if error is not None]
+    return estimate_text(statistics.mean([mean for mean, _ in found]),
+                         math.hypot(*errors) / len(found) if len(errors) == len(found) else None,
+                         signed=metric != "kl")
 
 
 def _better(improvements: Improvements, method: str, than: str) -> str:
@@ -102,37 +117,3 @@ def _better(improvements: Improvements, method: str, than: str) -> str:
         return "–"
     found = improvements.get(method, {}).get(than)
     return with_interval(found, 2) if found else "n/a"
-
-
-def improvement(results: Results, improvements: Improvements) -> Sheet | None:
-    """Every method (row) against every other (column); ``None`` with a single method.
-
-    ZOPrO's controls are rows alone where other methods stand beside them.
-    """
-    if len(results.methods) < 2:
-        return None
-    others = style.groups(results.methods)[""]
-    left = [style.label(m) for m in results.methods if m not in improvements]
-    notes = [
-        BETTER,
-        "Interval: 95 % percentile bootstrap, both methods resampled within each task. Where every run of one method "
-        "beats every run of the other the interval has no width: resampling cannot show what was not drawn.",
-        "n [runs]: over all tasks and seeds of the row's method.",
-    ]
-    if len(others) < len(results.methods):
-        notes.append("ZOPrO's controls are held against the methods, not against each other.")
-    if left:
-        notes.append(f"n/a: a run diverged or a task is missing ({', '.join(left)}).")
-    return Sheet(
-        key="improvement",
-        title="Probability of improvement",
-        intro="How probable it is that a run of the row's method ends higher than one of the column's "
-              "(95 % interval); 0.5 is no difference.",
-        header=("method", *[f"over {style.label(m)}" for m in others], "n [runs]"),
-        rows=tuple(
-            (style.label(m), *[_better(improvements, m, other) for other in others], runs_text(results, m))
-            for m in results.methods
-        ),
-        notes=(*notes, FEW),
-        reduced=results.reduced(),
-    )

@@ -212,12 +212,13 @@ def _columns(results: Results, task: str) -> tuple[Column, ...]:
 
 
 def _equal_columns(results: Results, task: str) -> list[Column]:
-    """Increase at the largest time and compute that all runs reached.
+    """Increase at the largest compute that all runs reached, and at the largest time if no two ran at the same time.
 
     ZOPrO's controls are read for themselves where other methods stand beside them: one that ends early must not shorten
     the methods that are compared.
     """
     columns, present = [], results.methods_of(task)
+    alone = all(run.environment.workers in (0, 1) for run in results.of(task))
     for suffix, group in style.groups(results.methods).items():
         methods = tuple(m for m in group if m in present)
         if suffix and len(methods) < 2:
@@ -226,6 +227,8 @@ def _equal_columns(results: Results, task: str) -> list[Column]:
             ("equal_time", "seconds", "equal time", "s", 1),
             ("equal_compute", "forward_tokens", "equal compute", "forward tokens", 0),
         ):
+            if kind == "seconds" and not alone:
+                continue
             if (at := common_reach(results, task, kind, methods)) is not None:
                 columns.append(Column(
                     f"reward_increase_{key}{suffix}", f"reward increase at {words}, {at:,.{digits}f} {unit}",

@@ -116,7 +116,7 @@ def _scores(results: Results, tables: Sequence[Table]) -> dict[str, Any]:
         for entry in aggregate.aggregate(results):
             dots = [value for values in found[entry.method].values() for value in values]
             rows.append(_score(index(entry.method), entry.score, entry.word, entry.n, dots))
-        panels.append(_panel("All tasks: interquartile mean", "normalised test reward increase", rows))
+        panels.append(_panel("All tasks: interquartile mean", "test reward increase [sd of r₀]", rows))
     for table in tables:
         rows = []
         for row in table.rows:
@@ -127,7 +127,7 @@ def _scores(results: Results, tables: Sequence[Table]) -> dict[str, Any]:
     return {
         "title": "Scores at the end of the budget",
         "note": "Large mark: the average named above the chart. Bar: its 95 % bootstrap interval over seeds"
-                + (", stratified by task; normalised: 0 is π₀, 1 the reference level" if found else "")
+                + (", stratified by task; in standard deviations of r₀ on π₀'s completions" if found else "")
                 + ". Small dots: every run. Where any run diverged the row is a word: the others would flatter it.",
         "panels": panels,
     }

@@ -80,7 +80,7 @@ function curvePicture(title, level, curves, kind) {
     over(svg, x, y, left, right) {
       if (level === null || level >= range[1]) return;
       svg.append(draw("line", { x1: left, x2: right, y1: y(level), y2: y(level), class: "level" }),
-        draw("text", { x: left + 6, y: y(level) - 5, class: "over", text: "reference level (normalised score 1)" }));
+        draw("text", { x: left + 6, y: y(level) - 5, class: "over", text: "reference level" }));
     },
   };
 }

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -60,7 +59,7 @@ class Cell:
         """Mean over seeds of :meth:`changes` and its standard error; None where there is none."""
         values = self.changes(metric)
         own = [run.metric("final", f"{metric}_se") for run in self.runs if not run.diverged]
-        return mean_and_error(values, own) if values else None
+        return statistics.mean_and_error(values, own) if values else None
 
     @cached_property
     def curve(self) -> aggregate.Curve:
@@ -72,7 +71,7 @@ class Cell:
         """Validation reward increase at the end of each run: mean over seeds, and its standard error."""
         ends = [run.series("fraction", "reward")[1] for run in self.runs]
         own = [float(run.series("fraction", "reward_se")[1][-1:].sum()) or None for run in self.runs]
-        return mean_and_error([float(rewards[-1] - rewards[0]) for rewards in ends], own)
+        return statistics.mean_and_error([float(rewards[-1] - rewards[0]) for rewards in ends], own)
 
 
 @dataclass(frozen=True)
@@ -186,21 +185,3 @@ def _half(yardstick: Cell, own: Sequence[Cell]) -> Half:
         tokens = min((value for value in reached if value is not None), default=None)
         word = "" if tokens is not None else "not reached"
     return Half(own[-1], target, tokens, word, gain, error, largest)
-
-
-def mean_and_error(values: Sequence[float], own: Sequence[float | None] = ()) -> tuple[float, float | None]:
-    """Mean of (seeds,) values and its standard error: over seeds or from the errors of the values themselves, whichever
-    is larger, for a few seeds can agree by chance; None where neither is known.
-
-    Args:
-        own: standard error of each value, from its prompts and completions.
-
-    Raises:
-        ValueError: no values.
-    """
-    n, deviation = len(values), statistics.sd(values)
-    errors = [] if deviation is None else [deviation / math.sqrt(n)]
-    known = [error for error in own if error is not None]
-    if len(known) == n:
-        errors.append(math.hypot(*known) / n)
-    return statistics.mean(values), max(errors, default=None)

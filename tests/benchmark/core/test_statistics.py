@@ -195,3 +195,25 @@ def test_median_reached_of_nothing_is_refused():
         st.median_reached([])
     with pytest.raises(ValueError, match="not finite"):
         st.median_reached([float("inf"), 1.0])
+
+
+def test_mean_and_error_takes_the_larger_error():
+    assert st.mean_and_error([1.0], [0.2]) == (1.0, 0.2) and st.mean_and_error([1.0]) == (1.0, None)
+
+
+def test_frontier_by_hand():
+    # sorted by cost: (0.1, 1), (0.2, 0.5) is no gain, (0.4, 2), (0.4, 3) is better at the same cost
+    costs, gains = [0.4, 0.1, 0.4, 0.2], [2.0, 1.0, 3.0, 0.5]
+    xs, ys = st.frontier(costs, gains)
+    assert xs.tolist() == [0.0, 0.1, 0.4] and ys.tolist() == [0.0, 1.0, 3.0]
+    assert st.frontier_at(costs, gains, 0.25) == pytest.approx(2.0) and st.frontier_at(costs, gains, 9.0) == 3.0
+    # up to 0.2: triangle 0.1 · 1 / 2, then 0.1 · (1 + 1.667) / 2; of 0.2
+    assert st.frontier_area(costs, gains, 0.2) == pytest.approx((0.05 + 0.1 * (1 + 5 / 3) / 2) / 0.2)
+    # beyond the last point it is level: up to 0.8 add 0.3 · 2 and 0.4 · 3
+    assert st.frontier_area(costs, gains, 0.8) == pytest.approx((0.05 + 0.6 + 1.2) / 0.8)
+
+
+def test_a_frontier_never_falls_below_where_it_begins():
+    xs, ys = st.frontier([-1e-3, 0.5], [-1.0, -2.0])
+    assert xs.tolist() == [0.0] and ys.tolist() == [0.0]
+    assert st.frontier_at([-1e-3], [0.5], 0.0) == 0.5  # below 0 by chance

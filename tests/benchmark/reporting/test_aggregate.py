@@ -11,30 +11,33 @@ from tests.benchmark.reporting.golden import make
 from tests.benchmark.reporting.made import finished
 
 
-def run_of(task="t", method="m", seed=0, level=1.0, end=1.0, curve=((0, 0.0), (10, 1.0)), diverged=False):
-    """A run whose test reward rises by ``end`` from 2 and whose validation increase is ``curve`` (seconds, height)."""
+def run_of(task="t", method="m", seed=0, level=1.0, end=1.0, curve=((0, 0.0), (10, 1.0)), diverged=False, workers=1):
+    """A run whose test reward rises by ``end`` from 2 and whose validation increase is ``curve`` (seconds, height).
+    ``level``: the frozen reference level, and the standard deviation of r₀ over π₀'s completions."""
     rows = [{"spent": {"seconds": s, "forward_tokens": 100 * s}, "metrics": {"reward": 5 + y}} for s, y in curve]
     summary = {
         "status": "diverged" if diverged else "done",
         "initial": {"test": {"reward": 2.0}},
         "final": None if diverged else {"test": {"reward": 2.0 + end}},
     }
-    return finished(task, method, seed, summary, rows, config={"evaluation": {"reference_increase": level}})
+    start = {"reward_accuracy": 1.0, "held_out_pairs": 1, "judge": {"kind": "gold"}, "reward_sd": level}
+    return finished(task, method, seed, summary, rows, config={"evaluation": {"reference_increase": level}},
+                    environment={"workers": workers, "preparation": start})
 
 
 def results_of(*runs):
     return reader.Results(runs, (), ("m", "other"))
 
 
-def test_scores_divide_by_the_level_of_the_task():
-    results = results_of(run_of(end=0.5, level=2.0), run_of(end=3.0, level=2.0, seed=1), run_of("u", end=1, level=4.0))
+def test_scores_are_in_deviations_of_the_reward_model_of_task_and_seed():
+    results = results_of(run_of(end=0.5, level=2.0), run_of(end=3.0, level=6.0, seed=1), run_of("u", end=1, level=4.0))
     assert aggregate.reference_increase(results, "t") == 2.0
-    assert aggregate.scores(results) == {"m": {"t": [0.25, 1.5], "u": [0.25]}}
+    assert aggregate.scores(results) == {"m": {"t": [0.25, 0.5], "u": [0.25]}}
     assert aggregate.increases(results) == {"m": {"t": [0.5, 3.0], "u": [1.0]}}
 
 
 @pytest.mark.parametrize("level", [0.0, 0, None])
-def test_without_a_level_on_every_task_there_are_no_scores(level):
+def test_without_a_unit_on_every_task_there_are_no_scores(level):
     results = results_of(run_of(), run_of("u", level=level))
     assert aggregate.reference_increase(results, "u") is None
     assert aggregate.scores(results) is None

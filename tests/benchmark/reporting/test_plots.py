@@ -18,7 +18,7 @@ MAIN = [name for name, method in METHODS.items() if method.group == "main"]
 CONTROLS = [name for name, method in METHODS.items() if method.group == "ablation"]
 
 
-def run_of(method, seed=0, ends=1.0, task="hh_rlhf", start=2.0, diverged=False, reference=2.0, kl=3.0):
+def run_of(method, seed=0, ends=1.0, task="hh_rlhf", start=2.0, diverged=False, deviation=2.0, kl=3.0):
     """Reward from ``start`` half-way to ``ends`` above it, then there; gold moves by a tenth of that."""
     def record(fraction, gain, at):
         return {"fraction": fraction,
@@ -29,9 +29,9 @@ def run_of(method, seed=0, ends=1.0, task="hh_rlhf", start=2.0, diverged=False, 
     first = {"reward": start + 1, "gold": 0.5}
     last = {"reward": start + 1 + ends, "gold": 0.5 + ends / 10}
     summary = {"status": "diverged" if diverged else "done", "initial": {"test": first}, "final": {"test": last}}
-    config = {"evaluation": {"reference_increase": reference}}
-    environment = {"commit": "0123456789ab", "data": {"source": "bundled", "revision": "r1"}}
-    return finished(task, method, seed, summary, curve[:2] if diverged else curve, config=config,
+    shared = {"reward_accuracy": 1.0, "held_out_pairs": 1, "judge": {"kind": "gold"}, "reward_sd": deviation}
+    environment = {"commit": "0123456789ab", "data": {"source": "bundled", "revision": "r1"}, "preparation": shared}
+    return finished(task, method, seed, summary, curve[:2] if diverged else curve,
                     environment=environment, profile="tiny", protocol="1",
                     budget={"kind": "forward_tokens", "limit": 1e7})
 
@@ -163,7 +163,7 @@ def test_paths_start_at_the_origin_and_end_at_the_means(drawn):
 
 
 def test_scores_by_hand(drawn):
-    # reference level 2: scores 0.5, 1, 1.5, 4 → the middle half is 1 and 1.5
+    # standard deviation 2: scores 0.5, 1, 1.5, 4 → the middle half is 1 and 1.5
     results = results_of(*(run_of("rloo", s, ends) for s, ends in enumerate((1.0, 2.0, 3.0, 8.0))),
                          *(run_of("zopro", s, 1.0, diverged=s == 3) for s in range(4)))
     figure = scores.scores(results, aggregate.scores(results))
@@ -207,9 +207,9 @@ def test_files_of_a_report(tmp_path):
     assert "compute [million forward tokens]" in text
 
 
-def test_without_a_reference_level_there_are_no_scores(tmp_path, monkeypatch):
+def test_without_a_unit_there_are_no_scores(tmp_path, monkeypatch):
     monkeypatch.setattr(write, "save", lambda figure, stem: [stem])
-    names = {p.name for p in write.write_all(results_of(run_of("rloo", reference=0.0)), tmp_path)}
+    names = {p.name for p in write.write_all(results_of(run_of("rloo", deviation=None)), tmp_path)}
     assert "overview" in names and not names & {"scores", "profile"}
 
 

@@ -281,8 +281,8 @@ def test_a_refusal_names_the_settings_that_differ(runs):
 
 def test_methods_and_execution_may_differ_and_unlike_seconds_are_a_caution(runs, no_figures):
     edit(runs, "*__rloo__*", "config.json", lambda v: v["config"]["method"].update(epochs=4))
-    edit(runs, "*__rloo__*", "config.json", lambda v: v["config"].update(execution={"workers": 1}))
-    edit(runs, "*__rloo__*", "environment.json", lambda v: v.update(workers=1))
+    edit(runs, "*__rloo__*", "config.json", lambda v: v["config"].update(execution={"workers": 2}))
+    edit(runs, "*__rloo__*", "environment.json", lambda v: v.update(workers=2))
     result = report(runs)
     assert result.used == 10
     assert "The runs differ in workers: their seconds are not comparable." in result.cautions

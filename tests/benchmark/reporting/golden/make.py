@@ -26,7 +26,9 @@ STARTS = {"wmt20_mlqe": {0: -2.0, 1: -2.2}, "hh_rlhf": {0: 0.0, 1: 0.5}}
 GAINS = {"rloo": (0.0, 0.8, 1.0), "zopro": (0.0, 0.6, 1.4), "mezo": (0.0, 0.1, 0.11)}
 SECONDS = {"rloo": 10.0, "zopro": 8.0, "mezo": 5.0}
 ALONE = {"wmt20_mlqe": {"chrf": (20.0, 10.0), "bleu": (2.0, 1.5)}, "hh_rlhf": {"rougeL": (0.1, 0.05)}}
-LEVELS = {"wmt20_mlqe": 1.0, "hh_rlhf": 2.0}  # reward increase that counts as 1
+LEVELS = {"wmt20_mlqe": 1.0, "hh_rlhf": 2.0}  # reward increase that a search froze
+DEVIATIONS = {"wmt20_mlqe": 1.0, "hh_rlhf": 2.0}  # of r₀ over completions of π₀
+SCALE = {"constant": 0.3, "copy": 0.1, "demonstrations": 0.8}  # gold of answers without a model
 # Forward tokens of rollouts, in millions of 2; the rest is updates. With 3 passes a rollout and 2 an update 1.2 is what
 # the definition of all three methods says.
 ROLLOUT = {"rloo": 1.2, "zopro": 1.2, "mezo": 0.8}
@@ -67,11 +69,12 @@ def write_run(out: Path, task: str, method: str, seed: int) -> Path:
         "packages": {"torch": "2.0.0"},
         "hardware": {"cpu": "Example CPU & Co.", "cores": 2, "gpu": None, "memory_gib": 15.6},
         "threads": 1,
-        "workers": 2,
+        "workers": 1,
         "device": "cpu",
         "data": {"source": "bundled", "revision": f"{task}-v1", "rows": {"read": 100},
                  "prompts": {"train": 1000, "validation": 6, "test": 8}},
-        "preparation": {"reward_accuracy": 0.8125, "held_out_pairs": 16, "judge": {"kind": "gold"}},
+        "preparation": {"reward_accuracy": 0.8125, "held_out_pairs": 16, "judge": {"kind": "gold"},
+                        "reward_sd": DEVIATIONS[task], **({"gold_scale": SCALE} if task == "wmt20_mlqe" else {})},
     }
     _json(folder / "environment.json", environment)
     if state == FAILED:

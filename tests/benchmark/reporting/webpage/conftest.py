@@ -46,6 +46,7 @@ def runs(tmp_path_factory) -> Path:
         level = LEVELS[task]
         settings = {"evaluation": {"reference_increase": level}, "method": {"lr": 0.25, "schedule": f"of {method}"}}
         edit(folder / "config.json", lambda config, settings=settings: config.update(config=settings))
+        edit(folder / "environment.json", lambda found, level=level: found["preparation"].update(reward_sd=level))
         sample = json.loads((folder / "samples.jsonl").read_text(encoding="utf-8"))
         sample["completion"] += HOSTILE
         lines = [{**sample, "prompt": f"{i} {sample['prompt']}", "reference": "long " * 400} for i in range(6)]

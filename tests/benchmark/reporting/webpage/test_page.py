@@ -126,7 +126,7 @@ def test_provenance_and_what_is_missing(results, elements):
     found = dict(facts.provenance(results))
     assert found["Protocol"] == ["1.0"] and found["Commit"] == ["0123456789"]
     assert found["Hardware"] == ["Example CPU & Co., 2 cores, 16 GiB"]
-    assert found["Threads"] == ["1; runs at the same time: 2"]
+    assert found["Threads"] == ["1; runs at the same time: 1"]
     assert found["Packages"] == ["python 3.11.0, torch 2.0.0"]
     assert found["HH-RLHF"] == [
         "profile tiny, budget 2,000,000 forward tokens a run, seeds 0, 1",
@@ -155,12 +155,16 @@ def test_page_without_settings_and_with_no_sheet(tmp_path):
     for path in tmp_path.glob("*/config.json"):
         config = json.loads(path.read_text(encoding="utf-8"))
         path.write_text(json.dumps({**config, "config": {}}), encoding="utf-8")
+    for path in tmp_path.glob("*/environment.json"):
+        environment = json.loads(path.read_text(encoding="utf-8"))
+        del environment["preparation"]["reward_sd"]
+        path.write_text(json.dumps(environment), encoding="utf-8")
     bare = reader.read(tmp_path, method_order=ORDER)
     text = render(bare, [per_task.build(bare, task) for task in bare.tasks], [])
     found = Elements(text)
     assert "Hyperparameters" not in text and "table-overall" not in text
     scores = json.loads(found.texts["script"][0])["scores"]
-    # no frozen level: raw increases of each task only
+    # no standard deviation of r₀: raw increases of each task only
     assert [panel["unit"] for panel in scores["panels"]] == ["test reward increase [r₀ score]"] * 2
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from benchmark.core import statistics
 from benchmark.core.errors import BenchmarkError, ConfigError
 from benchmark.core.sections import Budget
 from benchmark.plan.resolve import load_profile
@@ -128,9 +129,9 @@ def test_what_is_not_reached_is_told_from_what_cannot_be_seen(ends, word):
 
 
 def test_the_standard_error_of_a_single_run_is_that_of_its_prompts():
-    assert analysis.mean_and_error([1.0], [0.2]) == (1.0, 0.2) and analysis.mean_and_error([1.0]) == (1.0, None)
-    assert analysis.mean_and_error([1.0, 1.0], [0.3, 0.4]) == (1.0, pytest.approx(0.25))  # they agree by chance
-    assert analysis.mean_and_error([0.0, 2.0], [0.3, None]) == (1.0, pytest.approx(1.0))
+    assert statistics.mean_and_error([1.0], [0.2]) == (1.0, 0.2) and statistics.mean_and_error([1.0]) == (1.0, None)
+    assert statistics.mean_and_error([1.0, 1.0], [0.3, 0.4]) == (1.0, pytest.approx(0.25))  # they agree by chance
+    assert statistics.mean_and_error([0.0, 2.0], [0.3, None]) == (1.0, pytest.approx(1.0))
     for error, word in ((0.2, "not reached"), (0.3, "not powered")):
         ours = run("mezo", 0, (0.0, 0.1, 0.2))
         ours.curve[-1].metrics["reward_se"] = error
