@@ -31,7 +31,7 @@ def add_grid_options(parser: argparse.ArgumentParser, *, method: str, seeds: str
     add("--task", action="append", metavar="NAME", help="a task; repeat, or separate by commas")
     add("--method", action="append", metavar="NAME", help=method)
     add("--seed", "--seeds", action="append", metavar="N", dest="seeds", help=seeds)
-    add("--profile", default="tiny", metavar="NAME", help="smoke, tiny (default), zo, paper, or a TOML file")
+    add("--profile", default="zo", metavar="NAME", help="smoke, zo (default), tiny, paper, or a TOML file")
     add("--data", metavar="FOLDER|hub", help="folder with the published raw files (task preferences: folder or file "
         "of your own), or hub (default: the bundled generators)")
     add("--budget", metavar="KIND=N", help="forward_tokens, seconds, completions or updates of every run")
