@@ -16,6 +16,7 @@ from benchmark.commands import (
     compare,
     diagnose,
     export,
+    fetch,
     listing,
     pretrain,
     report,
@@ -30,7 +31,7 @@ from benchmark.core.errors import BenchmarkError
 from benchmark.core.terminal import guarded
 
 COMMANDS = (run, listing, status, clean, report, export, verify, compare, check_submission, visualise, diagnose, bench,
-            tune, pretrain)
+            tune, pretrain, fetch)
 SCRIPT = "zo-benchmark"
 
 

@@ -35,7 +35,7 @@ def add_grid_options(parser: argparse.ArgumentParser, *, method: str, seeds: str
     add("--data", metavar="FOLDER|hub", help="folder with the published raw files (task preferences: folder or file "
         "of your own), or hub (default: the bundled generators)")
     add("--budget", metavar="KIND=N", help="forward_tokens, seconds, completions or updates of every run")
-    add("--model", metavar="NAME", help="folder or hub name of a causal language model")
+    add("--model", metavar="NAME", help="folder, GGUF file or hub name of a causal language model")
     add("--device", metavar="NAME", help="auto, cpu, cuda or cuda:N")
     add("--workers", type=int, metavar="N", help="runs at the same time; 0 = in this process")
     add("--out", type=Path, metavar="DIR", help=out)
@@ -83,7 +83,7 @@ def read_grid(options: argparse.Namespace, methods: list[str]) -> tuple[Config, 
     """
     from benchmark.lm.loading import device_of
     from benchmark.plan.sources import read_tasks
-    from benchmark.start.build import check_model
+    from benchmark.start.check import check_model
 
     config = configure(options, methods)
     config = replace(config, execution=replace(config.execution, device=str(device_of(config.execution))))

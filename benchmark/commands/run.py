@@ -61,7 +61,7 @@ def run_sweep(options: argparse.Namespace, config: Config, sources: dict[str, Ta
     """One grid after the other, each in a folder of its own, then the report over all; the worst exit code."""
     from benchmark.grid.estimate import describe
     from benchmark.plan.run import make_runs
-    from benchmark.start.build import check_model
+    from benchmark.start.check import check_model
     from benchmark.studies.sweep import points
 
     if options.budget is not None and options.budgets is not None:

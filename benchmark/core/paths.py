@@ -48,11 +48,11 @@ def own_folder(parent: Path, name: str) -> Path:
 
 
 def folder_name(path: str) -> str:
-    """The name of a model as results show it: of a folder on this machine its last part, a hub name as it is."""
+    """The name of a model as results show it: of a place on this machine its last part, a hub name as it is."""
     place = Path(path)
     if path in ("", BUNDLED):
         return path
-    return place.resolve().name if place.is_absolute() or place.is_dir() else path
+    return place.resolve().name if place.is_absolute() or place.exists() else path
 
 
 def model_place(path: str) -> str:

@@ -34,16 +34,16 @@ def _version(name: str) -> str:
 
 @functools.cache
 def folder_digest(folder: Path) -> str:
-    """First 16 hexadecimal digits of the sha256 of a model folder's files, by name and content; hidden ones are left
-    out. Each folder is read once in a process.
+    """First 16 hexadecimal digits of the sha256 of a model folder's files, or of one file, by name and content;
+    hidden ones are left out. Each folder is read once in a process.
 
     Raises:
         ModelError: a file cannot be read.
     """
     total = hashlib.sha256()
-    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file()] or [folder]
     for path in files:
-        name = path.relative_to(folder)
+        name = path.relative_to(folder) if path != folder else Path(path.name)
         if any(part.startswith(".") for part in name.parts):
             continue
         try:

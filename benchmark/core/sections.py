@@ -63,8 +63,8 @@ class Preferences:
 
 @dataclass(frozen=True)
 class Model:
-    path: str = option("", "hub name or folder of a causal language model; bundled = the small one that comes with the "
-                           "suite; empty = tiny Llama from the fields below")
+    path: str = option("", "hub name, folder or GGUF file of a causal language model; bundled = the small one that "
+                           "comes with the suite; empty = tiny Llama from the fields below")
     revision: str = option("", "hub revision to pin; empty = newest, recorded after loading")
     dtype: str = option("float32", "dtype of the base weights (adapters are always float32)",
                         ("float32", "bfloat16", "float16"))

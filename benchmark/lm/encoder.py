@@ -15,48 +15,54 @@ if TYPE_CHECKING:
 
 
 REMEMBERED = 50_000  # texts whose ids are kept
-
-
-
+WORD = "a"  # what a prompt may end with
 
 class Encoder:
     """Encodes prompts and completions of one task for one tokenizer.
 
     A full sequence is ``[BOS] body cue " " completion EOS``. The body is cut to the prompt limit on the side the task
-    names; the cue always survives. A completion longer than the limit is cut and then has no EOS.
+    names; the cue always survives. A completion longer than the limit is cut and then has no EOS. Cue and completion
+    get the tokens that they have after what they follow: some tokenizers begin every text with a space of their own.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, cue: str, truncation: str, decoding: Decoding):
         self.tokenizer, self.decoding, self.truncation = tokenizer, decoding, truncation
         self.pad, self.eos = tokenizer.pad_token_id, tokenizer.eos_token_id
         self._bos = [tokenizer.bos_token_id] if tokenizer.bos_token_id is not None else []
-        self._known: dict[str, list[int]] = {}
-        self._cue = self._ids(cue)
+        self._known: dict[tuple[str, str], list[int]] = {}
+        self._cue_text, self._cue = cue, self._ids(cue, WORD)
 
-    @staticmethod
-    def padding_id(tokenizer: PreTrainedTokenizerBase) -> int:
-        """An id to pad with where the mask hides it: the padding token, else EOS, else 0."""
-        known = (tokenizer.pad_token_id, tokenizer.eos_token_id, 0)
-        return next(i for i in known if i is not None)
+    def _ids(self, text: str, before: str = "") -> list[int]:
+        """The tokens of ``text`` where it follows ``before``."""
+        if (before, text) not in self._known:
+            self._learn([text], before)
+        return self._known[before, text]
 
-    def _ids(self, text: str) -> list[int]:
-        if text not in self._known:
-            self._learn([text])
-        return self._known[text]
-
-    def _learn(self, texts: Iterable[str]) -> None:
+    def _learn(self, texts: Iterable[str], before: str = "") -> None:
         """Ask the tokenizer once for all texts that it was not asked for yet: a prompt comes back in every pass."""
-        new = [text for text in dict.fromkeys(texts) if text not in self._known]
+        new = [text for text in dict.fromkeys(texts) if (before, text) not in self._known]
         if len(self._known) + len(new) > REMEMBERED:
             self._known.clear()
-        if new:
-            ids = self.tokenizer(new, add_special_tokens=False, split_special_tokens=True)["input_ids"]
-            self._known |= dict(zip(new, ids, strict=True))
+        if not new:
+            return
+        for text, ids in zip(new, self._following(before, new), strict=True):
+            # A token that spans the seam cannot be had, what is before it being read already: any word stands there.
+            found = ids or self._following(WORD, [text])[0] or self._asked([text])[0]
+            self._known[before, text] = found
+
+    def _following(self, before: str, texts: list[str]) -> list[list[int] | None]:
+        """The tokens of each text after ``before``; None where one spans the seam."""
+        head, *rows = self._asked([before, *(before + text for text in texts)])
+        size = len(head) if before else 0
+        return [row[size:] if row[:size] == head[:size] else None for row in rows]
+
+    def _asked(self, texts: list[str]) -> list[list[int]]:
+        return self.tokenizer(texts, add_special_tokens=False, split_special_tokens=True)["input_ids"]
 
     def rows(self, rows: Sequence[tuple[str, str]], device: torch.device | str) -> Sequences:
         """Encode and pad (prompt body, completion) rows."""
-        said = [(body, " " + text.strip()) for body, text in rows]
-        self._learn(text for row in said for text in row)
+        self._learn(body for body, _ in rows)
+        self._learn((" " + text.strip() for _, text in rows), self._cue_text)
         return self.pad_rows([self.prompt(body) for body, _ in rows], [self.completion(text) for _, text in rows],
                              device)
 
@@ -73,7 +79,7 @@ class Encoder:
 
     def completion(self, text: str) -> list[int]:
         """Token ids of a completion with EOS, at most ``decoding.max_new_tokens``."""
-        return [*self._ids(" " + text.strip()), self.eos][: self.decoding.max_new_tokens]
+        return [*self._ids(" " + text.strip(), self._cue_text), self.eos][: self.decoding.max_new_tokens]
 
     def text(self, completion_ids: list[int]) -> str:
         """The completion as text, specials removed, stripped."""

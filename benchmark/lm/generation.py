@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from transformers.cache_utils import DynamicCache, DynamicLayer
 
+WINDOWS = ("sliding_window", "attention_window", "window_size", "attention_chunk_size")  # fields of configurations
 COMPACT = 0.75  # rows that have ended are dropped from the batch when fewer than this share are left
 
 
@@ -47,9 +48,12 @@ def make_cache(model: Any, width: int) -> DynamicCache:
 
 
 def heeds_masks(model: Any) -> bool:
-    """Whether a boolean mask (B, 1, query, key) is all that decides who sees whom: torch's attention, no window."""
-    layers = set(getattr(model.config, "layer_types", None) or ["full_attention"])
-    return model.config._attn_implementation == "sdpa" and layers == {"full_attention"}
+    """Whether a boolean mask (B, 1, query, key) is all that decides who sees whom: torch's attention, and neither a
+    window, named for each layer or for all, nor distances that are counted from the mask (ALiBi)."""
+    config = model.config
+    layers = getattr(config, "layer_types", None)
+    window = set(layers) != {"full_attention"} if layers else any(getattr(config, name, None) for name in WINDOWS)
+    return config._attn_implementation == "sdpa" and not window and not getattr(config, "alibi", False)
 
 
 @torch.no_grad()

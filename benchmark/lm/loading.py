@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,12 +13,14 @@ from benchmark.core.errors import ConfigError, ModelError
 from benchmark.core.paths import model_place
 from benchmark.core.sections import Execution, Model
 from benchmark.core.seeding import global_seed
+from benchmark.lm.files import check_files
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
-# Tokens that a vocabulary reserves and text never contains, best first.
-SPARE_TOKENS = ("<|finetune_right_pad_id|>", "<|reserved_special_token_0|>", "<|padding|>", "<pad>", "[PAD]", "<unk>")
+# Buffers that older releases of the library wrote with the weights.
+BUFFERS = re.compile(r"(rotary_emb\.inv_freq|\.attn\.(masked_)?bias|\.attention\.(masked_)?bias)$")
+SHOWN = 3  # names in an error message
 
 
 def device_of(execution: Execution) -> torch.device:
@@ -79,20 +82,54 @@ def tiny_llama(model: Model, tokenizer: PreTrainedTokenizerBase, max_positions: 
 
 def load_model_config(model: Model) -> PretrainedConfig:
     """The configuration of the policy's architecture, without its weights."""
-    from transformers import AutoConfig
-
-    return _from_pretrained(AutoConfig, model.path, model) if model.path else tiny_config(model, model.vocabulary)
+    return _config(model.path, model) if model.path else tiny_config(model, model.vocabulary)
 
 
 def empty_model(model: Model, scalar: bool = False) -> torch.nn.Module:
     """The policy's architecture, or (``scalar``) the reward model's, without numbers: names, shapes and dtypes."""
-    from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
-
     config = load_model_config(model)
     config.num_labels = 1
-    cls = AutoModelForSequenceClassification if scalar else AutoModelForCausalLM
     with torch.device("meta"):
-        return cls.from_config(config, dtype=getattr(torch, model.dtype), trust_remote_code=model.trust_remote_code)
+        return (scalar_class if scalar else causal_class)(config, model).from_config(
+            config, dtype=getattr(torch, model.dtype), trust_remote_code=model.trust_remote_code)
+
+
+def causal_class(config: PretrainedConfig, model: Model) -> Any:
+    """The library's class that loads causal language models; ModelError if the architecture is none."""
+    from transformers import AutoModelForCausalLM
+
+    own = model.trust_remote_code and "AutoModelForCausalLM" in getattr(config, "auto_map", {})
+    if type(config) not in AutoModelForCausalLM._model_mapping and not own:
+        raise ModelError(f"model {model.path}: {config.model_type} is no causal language model (one that reads from "
+                         f"left to right and continues a text). Pass --model with one that is.")
+    return AutoModelForCausalLM
+
+
+def scalar_class(config: PretrainedConfig, model: Model) -> Any:
+    """The library's class that loads the backbone with a scalar head; ModelError if there is none."""
+    from transformers import AutoModelForSequenceClassification
+
+    own = model.trust_remote_code and "AutoModelForSequenceClassification" in getattr(config, "auto_map", {})
+    known = AutoModelForSequenceClassification._model_mapping
+    if type(config) not in known and not own and (made := _with_scalar_head(config)) is not None:
+        AutoModelForSequenceClassification.register(type(config), made, exist_ok=True)
+    if type(config) not in known and not own:
+        raise ModelError(f"model {model.path}: transformers has no scalar head for the architecture "
+                         f"{config.model_type}, and the reward model is the policy's backbone with one. Pass --model "
+                         f"with another architecture.")
+    return AutoModelForSequenceClassification
+
+
+def _with_scalar_head(config: PretrainedConfig) -> type | None:
+    """The library's scalar head on a backbone that it has no class of its own for; None where that does not fit."""
+    from transformers import AutoModelForCausalLM
+    from transformers.modeling_layers import GenericForSequenceClassification
+
+    base: Any = AutoModelForCausalLM._model_mapping.get(type(config), None)
+    if base is None or base.base_model_prefix != GenericForSequenceClassification.base_model_prefix:
+        return None
+    name = base.__name__.replace("ForCausalLM", "ForSequenceClassification")
+    return type(name, (GenericForSequenceClassification, base.__mro__[1]), {"__module__": base.__module__})
 
 
 def load_raw_tokenizer(model: Model) -> PreTrainedTokenizerBase:
@@ -103,45 +140,67 @@ def load_raw_tokenizer(model: Model) -> PreTrainedTokenizerBase:
 
 
 def load_tokenizer(model: Model) -> PreTrainedTokenizerBase:
-    """Load the tokenizer of ``model.path`` and make sure that padding is not EOS (EOS must be learnable).
+    """Load the tokenizer of ``model.path``. Padding is what the mask hides, so that any token will do for it: EOS where
+    there is none, or one that the model has no embedding of. EOS stays a token of the text wherever the mask shows it.
 
     Raises:
-        ModelError: it cannot be found, has no EOS, or no token is free for padding.
+        ModelError: it cannot be found, or has no EOS.
     """
     tokenizer = load_raw_tokenizer(model)
     if tokenizer.eos_token_id is None:
         raise ModelError(f"model {model.path}: its tokenizer has no EOS token. Set eos_token in its configuration.")
-    if tokenizer.pad_token_id is None or tokenizer.pad_token_id == tokenizer.eos_token_id:
-        known = tokenizer.get_vocab()
-        spare = [token for token in SPARE_TOKENS if token in known and token != tokenizer.eos_token]
-        if not spare:
-            raise ModelError(f"model {model.path}: no token is free for padding (padding must differ from EOS). "
-                             f"Set pad_token in its tokenizer_config.json to a token that text never contains.")
-        tokenizer.pad_token = spare[0]
+    padding, entries = tokenizer.pad_token_id, load_model_config(model).get_text_config().vocab_size
+    if padding is None or padding >= entries:
+        tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
 
 
 def load_causal_lm(path: str | Path, model: Model, dtype: torch.dtype) -> Any:
-    """Load a causal language model from a folder or the hub; ModelError says what to do if that fails."""
-    from transformers import AutoModelForCausalLM
+    """Load a causal language model from a folder, a GGUF file or the hub.
 
-    return _from_pretrained(AutoModelForCausalLM, path, model, dtype=dtype, use_safetensors=True)
+    Raises:
+        ModelError: it cannot be loaded, or its weights are not those of its configuration.
+    """
+    cls = causal_class(_config(path, model), model)
+    loaded, found = _from_pretrained(cls, path, model, dtype=dtype, output_loading_info=True)
+    return _checked(loaded, path, found["missing_keys"], found["unexpected_keys"])
 
 
 def load_scalar_model(path: str | Path, model: Model, dtype: torch.dtype, seed: Any) -> Any:
-    """Load a backbone with a scalar head (new and float32 where the folder has none)."""
-    from transformers import AutoModelForSequenceClassification
-
+    """Load a backbone with a scalar head (new and float32 where the folder has none); errors as for a causal one."""
+    cls = scalar_class(_config(path, model), model)
     with global_seed("head", seed):
-        loaded = _from_pretrained(AutoModelForSequenceClassification, path, model, dtype=dtype, num_labels=1,
-                                  use_safetensors=True)
+        loaded, found = _from_pretrained(cls, path, model, dtype=dtype, num_labels=1, output_loading_info=True)
     loaded.score.float()
+    backbone = f"{loaded.base_model_prefix}."
+    return _checked(loaded, path, [name for name in found["missing_keys"] if not name.startswith("score.")],
+                    [name for name in found["unexpected_keys"] if name.startswith(backbone)])
+
+
+def _config(path: str | Path, model: Model) -> PretrainedConfig:
+    from transformers import AutoConfig
+
+    return _from_pretrained(AutoConfig, path, model)
+
+
+def _checked(loaded: Any, path: str | Path, missing: Iterable[str], unexpected: Iterable[str]) -> Any:
+    """``loaded``, if all its numbers come from the file and all of the file's are in it."""
+    unexpected = [name for name in unexpected if not BUFFERS.search(name)]
+    for names, what in ((sorted(missing), "lack"), (sorted(unexpected), "hold, unlike its config.json,")):
+        if names:
+            more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+            raise ModelError(f"model {path}: its weights {what} {', '.join(names[:SHOWN])}{more}, so that the model "
+                             f"would not be the one that was saved. Pass the folder that save_pretrained wrote, with "
+                             f"config.json and weights of the same model (a prefix such as _orig_mod. must go).")
+    for module in loaded.modules():  # what a configuration calls padding may stand in a text, and is trained like it
+        if isinstance(module, torch.nn.Embedding):
+            module.padding_idx = None
     return loaded
 
 
 def revision_of(model: Model) -> str | None:
     """The hub commit of a loaded model, None for a folder or a model built here."""
-    if not model.path or Path(model_place(model.path)).is_dir():
+    if not model.path or Path(model_place(model.path)).exists():
         return None
     return getattr(load_model_config(model), "_commit_hash", None)
 
@@ -149,15 +208,32 @@ def revision_of(model: Model) -> str | None:
 def _from_pretrained(cls: Any, path: str | Path, model: Model, **options: Any) -> Any:
     place = model_place(str(path))
     folder = Path(place)
-    revision = model.revision or None if str(path) == model.path and not folder.is_dir() else None
-    if folder.is_absolute() and not folder.is_dir():
+    revision = model.revision or None if str(path) == model.path and not folder.exists() else None
+    if folder.is_absolute() and not folder.exists():
         raise ModelError(f"model {path}: no such folder. Pass --model with an existing folder or a hub name.")
+    if folder.suffix == ".gguf" and folder.is_file():
+        place, options = str(folder.parent), {**options, "gguf_file": folder.name}
+        if "output_loading_info" in options:
+            from transformers import GgufConfig
+
+            options["quantization_config"] = GgufConfig(dequantize=True)
+    elif "output_loading_info" in options:
+        options = {**options, "use_safetensors": True}
+    check_files(path)
     try:
         with quiet_transformers():
             return cls.from_pretrained(place, revision=revision, trust_remote_code=model.trust_remote_code,
                                        **options)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # the libraries beneath raise errors of many kinds, bare ones among them
         reason = " ".join(str(error).split())[:300]
+        if "gguf_file" in options:
+            raise ModelError(f"model {path}: cannot be read (transformers said: {reason}). GGUF files need the "
+                             f"package gguf: pip install 'zo-preference-benchmark[gguf]'.") from None
+        if folder.is_dir() and (folder / "config.json").is_file():
+            raise ModelError(
+                f"model {path}: its {'weights' if 'use_safetensors' in options else 'tokenizer or configuration'} "
+                f"cannot be loaded: {reason}. Files of a newer release need one here: pip install -U transformers "
+                f"tokenizers. Weights are read as safetensors only (pickled ones could run code).") from None
         raise ModelError(
             f"model {path}: cannot be loaded. It is neither a folder with config.json, weights (safetensors; pickled "
             f"ones could run code and are not read) and tokenizer, nor "
@@ -180,10 +256,6 @@ class quiet_transformers:
         from transformers.utils import logging
 
         logging.set_verbosity(self._level)
-
-
-
-
 
 
 def tokenizer_texts(demonstrations: Iterable[tuple[str, str]], cue: str) -> Iterator[str]:

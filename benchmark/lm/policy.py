@@ -10,10 +10,11 @@ from torch import nn
 
 from benchmark.core.errors import RunError
 from benchmark.core.seeding import generator
-from benchmark.lm.adapted import Adapted, positions
+from benchmark.lm.adapted import Adapted, positions, same
 from benchmark.lm.generation import sample
 from benchmark.lm.sequences import Sequences, _pad_stack, chunks, evaluating, join
 
+LOGIT_FIELDS = ("final_logit_softcapping", "logits_scaling", "logit_scale", "lm_head_multiplier")
 HEAD_ENTRIES = 2_000_000  # logits made at a time where no gradient is needed (8 MiB: they stay in the cache)
 
 
@@ -72,13 +73,14 @@ class Policy(Adapted):
 
     @torch.no_grad()
     def _head_is_plain(self, sequences: Sequences) -> bool:
-        """Some models scale or cap their logits: seen once, on one row."""
+        """Some models scale or cap their logits: as their configuration says, and seen once, on one row."""
         if "plain_head" not in self.found:
             row = sequences.select(slice(0, 1))
             with evaluating(self.model):
                 ours = self.plain.get_output_embeddings()(self.hidden(row)[:, :-1])
                 theirs = self._logits(row)
-            self.found["plain_head"] = bool((ours - theirs).abs().max() <= 1e-2 * theirs.abs().max())
+            said = [getattr(self.plain.config, name, None) for name in LOGIT_FIELDS]
+            self.found["plain_head"] = all(value in (None, 1) for value in said) and same(ours, theirs)
         return self.found["plain_head"]
 
     @torch.no_grad()

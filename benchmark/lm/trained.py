@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import nn
+from transformers.pytorch_utils import Conv1D
 
 from benchmark.core.errors import ConfigError
 from benchmark.core.sections import Adapter
@@ -65,13 +66,14 @@ def add_lora(model: nn.Module, adapter: Adapter, dropout: float, *seed: object, 
     config = LoraConfig(r=adapter.rank, lora_alpha=adapter.alpha, lora_dropout=dropout, target_modules=modules)
     with global_seed("lora", *seed), warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*is_gradient_checkpointing.*", FutureWarning)  # peft asks the old name
+        warnings.filterwarnings("ignore", "fan_in_fan_out is set to False")  # GPT-2's layers: peft sees to it
         return _with_head(get_peft_model(model, config))
 
 
 def linear_modules(model: Any) -> list[str]:
     """Names (last component) of the linear layers of the backbone: peft's all-linear, the same for every head."""
     return sorted({name.rsplit(".", 1)[-1] for name, module in model.base_model.named_modules()
-                   if isinstance(module, nn.Linear)})
+                   if isinstance(module, nn.Linear | Conv1D)})
 
 
 def _found(names: Iterable[str], adapter: Adapter, model: nn.Module) -> list[str]:

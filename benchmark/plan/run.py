@@ -109,7 +109,7 @@ def model_digests(config: Config) -> dict[str, str]:
     """What tells apart models that lie in folders: empty for hub models (their revision does) and tiny ones."""
     paths = {"model_digest": config.model.path, "judge_digest": config.judge.path if config.judge.kind == "llm" else ""}
     places = {name: Path(model_place(path)) for name, path in paths.items() if path}
-    return {name: folder_digest(place) for name, place in places.items() if place.is_dir()}
+    return {name: folder_digest(place) for name, place in places.items() if place.exists()}
 
 
 def make_runs(config: Config, sources: dict[str, TaskSource], methods: list[str], seeds: list[int]) -> list[Run]:

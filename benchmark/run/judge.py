@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Protocol
 
 import torch
 
-from benchmark.lm.encoder import Encoder
+from benchmark.core.errors import ModelError
+from benchmark.core.sections import Decoding
+from benchmark.lm.adapted import positions
 from benchmark.lm.reward import RewardModel
 from benchmark.lm.sequences import chunks
 
@@ -75,6 +77,9 @@ class LLMJudge:
     P(first better) comes from its next-token probabilities of "0" and "1", averaged over both orders of the outputs,
     so that neither sampling nor a preference for a position enters (the released code samples one token, in one
     random order, and drops rows with another answer: VisZOPrO @ f7c3401, dataset_utils.py:132-164).
+
+    Raises:
+        ModelError: "0" and "1" after the question are not one token each.
     """
 
     name = "llm"
@@ -83,29 +88,47 @@ class LLMJudge:
                  completion_role: str, batch: int):
         self.model, self.tokenizer, self.batch = model.eval(), tokenizer, batch
         self.roles = {"prompt_role": prompt_role, "completion_role": completion_role}
-        self.answers = [tokenizer(digit, add_special_tokens=False)["input_ids"][-1] for digit in "01"]
+        asked = self._question("?", "?", "?")
+        zero, one = (self._ids(asked + digit) for digit in "01")
+        self.answers = [zero[-1], one[-1]]
+        if zero[:-1] != one[:-1] or zero[-1] == one[-1] or tokenizer.unk_token_id in self.answers:
+            raise ModelError("judge.path: its tokenizer has no token for each of the digits 0 and 1 at the end of the "
+                             "judge's question. Pass another judge, or --set judge.kind=reward_model.")
 
     def prefer(self, prompts: Sequence[str], first: Sequence[str], second: Sequence[str]) -> list[float]:
         forward = self._first_better(prompts, first, second)
         backward = self._first_better(prompts, second, first)
         return ((forward + 1 - backward) / 2).tolist()
 
+    @staticmethod
+    def longest(tokenizer: PreTrainedTokenizerBase, decoding: Decoding) -> int:
+        """Tokens of a question with a prompt and two completions as long as the limits allow; more where the policy's
+        tokens are shorter than this tokenizer's."""
+        frame = len(tokenizer(PAIRWISE_PROMPT)["input_ids"])
+        return frame + decoding.max_prompt_tokens + 2 * decoding.max_new_tokens
+
+    def _question(self, prompt: str, first: str, second: str) -> str:
+        asked = PAIRWISE_PROMPT.format(prompt=prompt, first=first, second=second, **self.roles)
+        if self.tokenizer.chat_template is None:
+            return asked
+        return str(self.tokenizer.apply_chat_template([{"role": "user", "content": asked}], tokenize=False,
+                                                      add_generation_prompt=True))
+
+    def _ids(self, text: str) -> list[int]:
+        return list(self.tokenizer(text, add_special_tokens=self.tokenizer.chat_template is None)["input_ids"])
+
     @torch.no_grad()
     def _first_better(self, prompts: Sequence[str], first: Sequence[str], second: Sequence[str]) -> torch.Tensor:
-        questions = [PAIRWISE_PROMPT.format(prompt=p, first=a, second=b, **self.roles)
-                     for p, a, b in zip(prompts, first, second, strict=True)]
-        template = self.tokenizer.chat_template is not None
-        if template:
-            questions = [str(self.tokenizer.apply_chat_template([{"role": "user", "content": q}], tokenize=False,
-                                                                add_generation_prompt=True)) for q in questions]
-        encoded = [self.tokenizer(q, add_special_tokens=not template)["input_ids"] for q in questions]
-        device, pad = next(self.model.parameters()).device, Encoder.padding_id(self.tokenizer)
+        # The question as it stands before its answer: where a token holds a space and a digit, its end is in the answer
+        encoded = [self._ids(self._question(*row) + "0")[:-1] for row in zip(prompts, first, second, strict=True)]
+        device = next(self.model.parameters()).device
         parts = []
         for rows in chunks(len(encoded), self.batch):
             part = encoded[rows]
             width = max(map(len, part))
-            ids = torch.tensor([[pad] * (width - len(row)) + row for row in part], device=device)
+            ids = torch.tensor([[0] * (width - len(row)) + row for row in part], device=device)
             mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in part], device=device)
-            logits = self.model(input_ids=ids, attention_mask=mask, logits_to_keep=1).logits[:, -1, self.answers]
+            logits = self.model(input_ids=ids, attention_mask=mask, position_ids=positions(mask),
+                                logits_to_keep=1).logits[:, -1, self.answers]
             parts.append(logits.float().softmax(1)[:, 0].cpu())
         return torch.cat(parts)

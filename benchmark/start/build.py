@@ -23,9 +23,7 @@ from benchmark.core.paths import folder_name
 from benchmark.lm.encoder import Encoder
 from benchmark.lm.loading import (
     device_of,
-    empty_model,
     load_causal_lm,
-    load_model_config,
     load_scalar_model,
     load_tokenizer,
     revision_of,
@@ -35,12 +33,12 @@ from benchmark.lm.loading import (
 )
 from benchmark.lm.policy import Policy
 from benchmark.lm.reward import RewardModel
-from benchmark.lm.trained import add_adapter, add_lora
+from benchmark.lm.trained import add_lora
 from benchmark.lm.training import accuracy, reward_cost, train_reward, train_sft
 from benchmark.plan.resolve import Config
 from benchmark.plan.sources import adapter_of
 from benchmark.run.evaluation import Evaluator, save_starts
-from benchmark.run.prepared import Prepared, PreparedData, judge_model, parameter_count, read_encoder
+from benchmark.run.prepared import Prepared, PreparedData, parameter_count, read_encoder
 from benchmark.start.encoded_rows import Rows
 from benchmark.start.gold import scale
 from benchmark.start.stages import Figures, Stages
@@ -228,20 +226,3 @@ class Building:
 
     def wrapped(self, kind: type[Wrapper], model: Any) -> Wrapper:
         return kind(model.to(self.device), self.encoder, Meter(), self.config.execution.forward_batch)
-
-
-def check_model(config: Config) -> None:
-    """Fail early, before anything is trained, if the model or the judging language model cannot be found, or if there
-    is nothing in policy and reward model of what is to be trained.
-
-    Raises:
-        ModelError: names the model and the remedy.
-        ConfigError: names what could be trained.
-    """
-    if (config.adapter.kind, config.adapter.only) == ("lora", ""):
-        load_model_config(config.model)
-    else:
-        for scalar in (False, True):
-            add_adapter(empty_model(config.model, scalar), config.adapter)
-    if config.judge.kind == "llm":
-        load_model_config(judge_model(config))

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from benchmark.core.sections import Decoding
 from benchmark.lm.encoder import Encoder
 from benchmark.lm.sequences import Sequences, join
 
@@ -88,3 +89,33 @@ def test_every_part_holds_the_rows_it_names():
     for batch in (4, 8, 32, 64):
         for rows, part in Sequences(ids, mask, 10).cut(batch):
             assert part.ids[:, -1].tolist() == ids[rows, -1].tolist()
+
+
+def sentencepiece(texts):
+    """A tokenizer that begins every text with a space of its own (Llama 2, Mistral, Gemma 1)."""
+    from tokenizers import Tokenizer, decoders, models, normalizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    words = Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=True))
+    words.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    words.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.Fuse(), decoders.Strip(" ", 1, 0)])
+    words.train_from_iterator(texts, trainers.BpeTrainer(vocab_size=300, special_tokens=["<unk>", "<s>", "</s>"],
+                                                         show_progress=False))
+    return PreTrainedTokenizerFast(tokenizer_object=words, unk_token="<unk>", bos_token="<s>", eos_token="</s>")
+
+
+def test_cue_and_completion_have_the_tokens_of_the_whole_text():
+    texts = ["what is soup?\n\nAssistant: I am sorry", "what is rain?\n\nAssistant: you see"] * 9
+    tokenizer = sentencepiece(texts)
+    encoder = Encoder(tokenizer, "\n\nAssistant:", "keep_end", Decoding(max_prompt_tokens=64))
+    ids = encoder.prompt("what is soup?") + encoder.completion("I am sorry")
+    assert tokenizer.decode(ids, skip_special_tokens=True) == texts[0]
+    assert encoder.rows([("what is soup?", "I am sorry")], "cpu").ids[0].tolist() == ids
+
+
+@pytest.mark.parametrize("cue", ["\n\nAssistant:", "\nTL;DR:", "\nGerman:"])
+def test_a_byte_level_tokenizer_has_the_tokens_of_each_part(prepared, cue):
+    encoder = Encoder(prepared.encoder.tokenizer, cue, "keep_end", Decoding(max_prompt_tokens=64, max_new_tokens=64))
+    for text in ("der Hund", "(ja) 12", "…", ""):
+        alone = prepared.encoder._asked([cue, f" {text}"])
+        assert [encoder._cue, encoder.completion(text)[:-1]] == alone

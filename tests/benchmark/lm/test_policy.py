@@ -135,3 +135,17 @@ def test_state_is_a_copy(reward):
     assert any(not torch.equal(before[name], p) for name, p in reward.parameters.items())
     reward.load_state(before)
     assert all(torch.equal(before[name], p) for name, p in reward.parameters.items())
+
+
+def test_a_model_that_caps_its_logits_keeps_its_cap_where_logits_are_small():
+    """The cap changes a logit of 2 by 0.003: less than a hundredth, and no rounding."""
+    from transformers import AutoModelForCausalLM, Gemma2Config
+
+    from benchmark.lm.policy import Policy
+    from tests.benchmark.lm.test_sequences import LLAMA, one_by_one, ragged
+
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(Gemma2Config(**LLAMA, head_dim=8, initializer_range=0.2)).eval()
+    policy, sequences = Policy(model, None, Meter(), 64), ragged()
+    with torch.no_grad():
+        assert torch.allclose(policy.logprobs(sequences), one_by_one(policy, sequences), atol=1e-5)

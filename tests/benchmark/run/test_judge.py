@@ -26,7 +26,6 @@ def stand_in(tmp_path_factory):
     """A folder that looks like a published causal language model: weights, config, tokenizer with pad = EOS."""
     folder = tmp_path_factory.mktemp("models") / "stand-in"
     tokenizer = train_tokenizer([f"row {i} of some plain text, 0 or 1" for i in range(200)], 400)
-    tokenizer.add_special_tokens({"additional_special_tokens": ["<|finetune_right_pad_id|>"]})
     model = Model(hidden_size=32, intermediate_size=64, layers=2, heads=2, kv_heads=1)
     tiny_llama(model, tokenizer, 1024, 0).to(torch.bfloat16).save_pretrained(folder)
     tokenizer.pad_token = tokenizer.eos_token
@@ -52,9 +51,43 @@ def test_the_llm_judge_does_not_depend_on_order_or_padding(stand_in):
     assert judge.prefer(prompts, first, first) == pytest.approx([0.5, 0.5], abs=1e-5)
 
 
-def test_padding_is_never_eos(stand_in):
-    tokenizer = load_tokenizer(Model(path=str(stand_in)))
-    assert tokenizer.pad_token == "<|finetune_right_pad_id|>" and tokenizer.pad_token_id != tokenizer.eos_token_id
+@pytest.mark.parametrize("template", [None, "{{ messages[0]['content'] }}\nanswer:"])
+def test_the_llm_judge_reads_the_digits_as_they_stand_after_the_question(template):
+    """A vocabulary in which a space and a digit are one token: " 0" after "Answer:", never a lone "0"."""
+    tokenizer = train_tokenizer(["Answer: 0", "Answer: 1", "answer:0 answer:1"] * 20, 400)
+    tokenizer.chat_template = template
+    model = tiny_llama(Model(hidden_size=32, intermediate_size=64, layers=1, heads=2, kv_heads=1), tokenizer, 512, 0)
+    judge = LLMJudge(model, tokenizer, "Text", "Summary", 4)
+    space = "" if template else "Ġ"
+    assert tokenizer.convert_ids_to_tokens(judge.answers) == [f"{space}0", f"{space}1"]
+    seen = []
+    model.register_forward_pre_hook(lambda _, args, rows: seen.append(rows["input_ids"]), with_kwargs=True)
+    judge.prefer(["p"], ["a"], ["b"])
+    whole = judge._question("p", "a", "b") + "1"
+    assert [*seen[0][0].tolist(), judge.answers[1]] == tokenizer(whole)["input_ids"]
+
+
+def test_a_judge_that_cannot_write_the_digits_is_refused():
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    words = Tokenizer(models.WordLevel({"<unk>": 0, "Answer": 1}, unk_token="<unk>"))
+    words.pre_tokenizer = pre_tokenizers.Whitespace()
+    with pytest.raises(ModelError, match="no token for each of the digits"):
+        LLMJudge(torch.nn.Linear(1, 1), PreTrainedTokenizerFast(tokenizer_object=words, unk_token="<unk>"), "T", "S", 4)
+
+
+def test_the_llm_judge_counts_positions_without_padding():
+    """A model with a table of positions, whose rows would otherwise depend on the longest of the batch."""
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    tokenizer = train_tokenizer(["Answer: 0", "Answer: 1"] * 20, 400)
+    torch.manual_seed(0)
+    model = GPT2LMHeadModel(GPT2Config(vocab_size=len(tokenizer), n_embd=32, n_layer=1, n_head=2, n_positions=1024,
+                                       initializer_range=0.5, bos_token_id=1, eos_token_id=2))
+    judge = LLMJudge(model, tokenizer, "Text", "Summary", 4)
+    both = judge.prefer(["p", "much longer " * 9], ["a", "b"], ["c", "d"])
+    assert judge.prefer(["p"], ["a"], ["c"]) == pytest.approx(both[:1], abs=1e-5)
 
 
 def test_a_missing_model_says_what_to_do():

@@ -20,7 +20,8 @@ from benchmark.run.loop import execute
 from benchmark.run.prepared import Prepared, preparation_key
 from benchmark.run.store import RunStore
 from benchmark.start import pretrain as module
-from benchmark.start.build import check_model, prepare
+from benchmark.start.build import prepare
+from benchmark.start.check import check_model
 from benchmark.start.pretrain import PROVENANCE, Recipe, pretrain, texts_of
 from tasks import WORLDS, get_task
 from tasks.adapter import prompt_key
