@@ -186,8 +186,8 @@ class Evaluation:
                                             "1 = every policy is sampled from", minimum=1)
     test_completions: int = option(4, "the same on the test split", minimum=1)
     samples: int = option(8, "test completions kept as text in every run directory", minimum=0)
-    reference_increase: float = option(0.0, "reward increase that counts as 1 in normalised scores, frozen by the "
-                                            "tuning; 0 = none", minimum=0)
+    reference_increase: float = option(0.0, "reward increase to shares of which table_target counts, frozen by an "
+                                            "older search; 0 = none", minimum=0)
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ OF_A_TASK = {
     "reward_vs_time": "Reward against optimisation time",
     "reward_vs_compute": "Reward against compute",
     "reward_vs_kl": "Reward against KL, the price paid",
+    "gold_vs_kl": "What the judge says against KL",
     "gold_vs_reward": "What the judge says against the reward that is optimised",
 }
 

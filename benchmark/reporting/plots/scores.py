@@ -32,7 +32,7 @@ BANDS = " Bands: its 95 % bootstrap interval over seeds, drawn within each task,
 
 def scores(results: Results, found: Scores) -> Figure:
     """Interquartile mean with its interval, a row per method, and every (task, seed) as a dot."""
-    rows = [m for group in style.groups(results.methods).values() for m in group]
+    rows = [m for group in style.groups(results.headline).values() for m in group]
     rows = list(dict.fromkeys(rows))
     summary = {a.method: a for a in aggregate.aggregate(results)}
     figure = frame.new(PAGE, 2.6 + 0.42 * len(rows))
@@ -144,8 +144,8 @@ def _whole(results: Results, found: Scores, method: str) -> bool:
 
 def profile(results: Results, found: Scores) -> Figure:
     """Performance profiles; where there are controls, those in a panel of their own."""
-    left_out = [m for m in results.methods if not _whole(results, found, m)]
-    panels = list(style.groups([m for m in results.methods if m not in left_out]).values())
+    left_out = [m for m in results.headline if not _whole(results, found, m)]
+    panels = list(style.groups([m for m in results.headline if m not in left_out]).values())
     figure = frame.new(PAGE, 2.0 + 3.4 * len(panels))
     grid = figure.subplots(len(panels), 1, squeeze=False, sharex=True)[:, 0]
     looks = style.looks(results.methods)

@@ -17,10 +17,10 @@ __all__ = ["DPI", "save", "write_all"]
 def write_all(results: Results, folder: Path) -> list[Path]:
     """Write every figure of ``results`` into ``folder``; returns the paths.
 
-    A task has ``reward_vs_time``, ``reward_vs_compute`` and ``reward_vs_kl``, and ``gold_vs_reward`` where somebody
-    judges it; each again with ``_ablation`` in its name where ZOPrO's controls stand beside other methods. All tasks
-    together have ``overview``, and ``scores`` and ``profile`` where r₀'s standard deviation is known for every task.
-    Same input, same bytes.
+    A task has ``reward_vs_time``, ``reward_vs_compute`` and ``reward_vs_kl``, and ``gold_vs_reward`` and ``gold_vs_kl``
+    where somebody judges it; each again with ``_ablation`` in its name where ZOPrO's controls stand beside other
+    methods. All tasks together have ``overview``, and ``scores`` and ``profile`` where r₀'s standard deviation is known
+    for every task. Same input, same bytes.
     """
     written: list[Path] = []
     with matplotlib.style.context(["default", style.RC]):
@@ -37,6 +37,9 @@ def write_all(results: Results, folder: Path) -> list[Path]:
                     title = f"over-optimisation, {style.JUDGES[judge][0]} by reward{whose}"
                     figure = curves.path(results, task, methods, "reward", judge, title)
                     written += save(figure, folder / f"gold_vs_reward{suffix}_{task}")
+                    title = f"{style.JUDGES[judge][0]} against KL, the goal by the price{whose}"
+                    figure = curves.path(results, task, methods, "kl", judge, title)
+                    written += save(figure, folder / f"gold_vs_kl{suffix}_{task}")
         written += save(curves.overview(results), folder / "overview")
         if (found := aggregate.scores(results)) is not None:
             written += save(scores.scores(results, found), folder / "scores")

@@ -4,7 +4,7 @@ its increase, and its frontiers. And of a method: mean and error, and whether an
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from baselines.registry import find
@@ -95,23 +95,29 @@ def effect(results: Results, task: str, metric: str, of: Unit) -> float | None:
     return best / 2 if best > 0 else None
 
 
+def mean_effect(results: Results, tasks: Sequence[str], metric: str, units: Mapping[str, Unit]) -> float | None:
+    """Mean of :func:`effect` over tasks; ``None`` where one of them has none."""
+    found = [one for task in tasks if (one := effect(results, task, metric, units[task])) is not None]
+    return statistics.mean(found) if len(found) == len(tasks) else None
+
+
 def seen(found: Difference, asked: float | None) -> bool:
     """Whether ``found`` says anything: it differs from 0, or an effect as large as ``asked`` would have."""
     return asked is None or found.detectable is None or not found.holds_zero or found.detectable <= asked
 
 
 def differences(results: Results, tasks: Sequence[str], method: str, other: str | None,
-                units: dict[str, Unit]) -> list[float]:
-    """Test reward increase of ``method`` minus that of ``other`` (of π₀ if ``None``) for each (task, seed) that both
-    have; empty where a run of them diverged or has no reward."""
+                units: Mapping[str, Unit], metric: str = "reward") -> list[float]:
+    """Change of a test metric of ``method`` minus that of ``other`` (of π₀ if ``None``) for each (task, seed) that both
+    have; empty where a run of them diverged or lacks it."""
     found = []
     for task in tasks:
         theirs = {run.seed: run for run in results.of(task, other)} if other else {}
         for run in results.of(task, method):
             if other and run.seed not in theirs:
                 continue
-            ours = change(run, "reward", units[task])
-            base = change(theirs[run.seed], "reward", units[task]) if other else 0.0
+            ours = change(run, metric, units[task])
+            base = change(theirs[run.seed], metric, units[task]) if other else 0.0
             if ours is None or base is None:
                 return []
             found.append(ours - base)

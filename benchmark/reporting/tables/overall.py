@@ -9,7 +9,7 @@ from benchmark.core import paired, statistics
 from benchmark.reporting.plots import style
 from benchmark.reporting.read import aggregate, scale
 from benchmark.reporting.read.reader import Results
-from benchmark.reporting.tables.headline import PLUS_MINUS, change, estimate_text, left_out, of_unit
+from benchmark.reporting.tables.headline import NOT_POWERED, PLUS_MINUS, change, estimate_text, left_out, of_unit
 from benchmark.reporting.tables.per_task import Cell, Table
 from benchmark.reporting.tables.sheets import Sheet, with_interval
 
@@ -72,12 +72,15 @@ def overall(results: Results, tables: Sequence[Table], improvements: Improvement
         word = aggregate.word(results, method)
         row = [style.label(method)]
         if judge:
-            row.append(word or _over_tasks(results, method, judge, units))
+            row.append(word or not_powered(results, method, judge, units)
+                       or _over_tasks(results, method, judge, units))
         if entries:
             score = entries[method].score
-            row.append(with_interval(score, 2) if score else word)
+            hidden = word or not_powered(results, method, "reward", units)
+            row.append(with_interval(score, 2) if score and not hidden else hidden)
         elif len(tables) == 1:
-            row.append(word or _over_tasks(results, method, "reward", units))
+            row.append(word or not_powered(results, method, "reward", units)
+                       or _over_tasks(results, method, "reward", units))
         row.append(word or _over_tasks(results, method, "kl", units))
         row += [_better(improvements, method, baseline) for baseline in baselines]
         rows.append((*row, runs_text(results, method)))
@@ -86,6 +89,8 @@ def overall(results: Results, tables: Sequence[Table], improvements: Improvement
         notes.append("IQM: mean of the middle half of all seeds × tasks. Its interval is a 95 % percentile bootstrap, "
                      f"resampled within each task ({statistics.SAMPLES:,} samples). "
                      + coverage_note(results, results.tasks, trimmed=True))
+    notes.append("Not powered: a change whose interval holds 0 and that could not have been told from 0 if it were "
+                 "half the best first-order method's; the paired table has the figures.")
     if controls := [style.label(m) for m in results.headline if m not in style.groups(results.methods)[""]]:
         notes.append(f"Controls, not methods to choose from: {', '.join(controls)}.")
     return Sheet(
@@ -98,6 +103,13 @@ def overall(results: Results, tables: Sequence[Table], improvements: Improvement
         notes=(*notes, *([BETTER] if baselines else []), *left_out(results)),
         reduced=results.reduced(),
     )
+
+
+def not_powered(results: Results, method: str, metric: str, units: Mapping[str, scale.Unit]) -> str:
+    """The words for a change that could not have been seen over all tasks; empty where it could."""
+    values = scale.differences(results, results.tasks, method, None, units, metric)
+    asked = scale.mean_effect(results, results.tasks, metric, units)
+    return "" if not values or scale.seen(paired.difference(values), asked) else NOT_POWERED
 
 
 def _over_tasks(results: Results, method: str, metric: str, units: Mapping[str, scale.Unit]) -> str:

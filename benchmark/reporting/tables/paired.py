@@ -30,9 +30,7 @@ def _sheet(results: Results, tables: Sequence[Table], units: dict[str, scale.Uni
     unit = units[tasks[0]]
     methods = [m for m in results.headline if any(results.of(task, m) for task in tasks)]
     others = [None, *(b for b in BASELINES if b in methods)]
-    effects = [scale.effect(results, task, "reward", units[task]) for task in tasks]
-    known = [effect for effect in effects if effect is not None]
-    asked = sum(known) / len(known) if len(known) == len(tasks) else None
+    asked = scale.mean_effect(results, tasks, "reward", units)
     cells = {(m, o): scale.differences(results, tasks, m, o, units) for m in methods for o in others if m != o}
     found = {pair: paired.difference(values) for pair, values in cells.items() if values}
     tests = {frozenset(pair): one.p for pair, one in found.items() if one.p is not None}  # A − B and B − A are one
@@ -64,6 +62,7 @@ def _sheet(results: Results, tables: Sequence[Table], units: dict[str, scale.Uni
             "of this table; in brackets Wilcoxon's signed-rank test, not adjusted.",
             "Detectable: the true difference that a paired t-test of so many pairs finds with 80 % power (at 5 %, not "
             "adjusted). Not powered: the interval holds 0 and the effect asked about is smaller than that." + effect,
+            *_coverage(max(one.n for one in found.values())),
             *(["Seeds of a task share its data: over all tasks the pairs are not quite independent."]
               if len(tables) > 1 else []),
             *left_out(results)),
@@ -77,6 +76,14 @@ def _texts(one: Difference, adjusted: float | None, asked: float | None) -> list
     if not scale.seen(one, asked):
         shown = NOT_POWERED
     return [shown, f"{_p(adjusted)} ({_p(one.wilcoxon)})", decimal(one.detectable, 3)]
+
+
+def _coverage(n: int) -> list[str]:
+    if n < 2:
+        return []
+    normal, skewed = paired.student_coverage(n)
+    return [f"With {n} pairs the interval covers the mean of normal differences in {100 * normal:.0f} % of "
+            f"simulations, that of exponential ones, which are very skewed, in {100 * skewed:.0f} %."]
 
 
 def _p(value: float) -> str:

@@ -111,8 +111,9 @@ class Table:
 
 GROUPS = {
     "end": "At the end of the budget (test split)",
-    "equal": "The same runs read at equal time and at equal compute (validation split, linear interpolation)",
-    "equal_ablation": "ZOPrO and its controls, read at the largest time and compute that all of these reached",
+    "equal": "The same runs read at equal compute, and at equal time where each had the machine alone (validation "
+             "split, linear interpolation)",
+    "equal_ablation": "ZOPrO and its controls, read at the largest compute (and time) that all of these reached",
     "area": "Over the whole budget (validation split)",
     "cost": "What it cost (optimisation only; evaluation and what all methods share are not in it)",
     "health": "Numerical health of the zeroth-order updates (median over a run; L₊, L₋: the two losses)",

@@ -113,7 +113,7 @@ def _scores(results: Results, tables: Sequence[Table]) -> dict[str, Any]:
     panels = []
     if found := aggregate.scores(results):
         rows = []
-        for entry in aggregate.aggregate(results):
+        for entry in (entry for entry in aggregate.aggregate(results) if entry.method in results.headline):
             dots = [value for values in found[entry.method].values() for value in values]
             rows.append(_score(index(entry.method), entry.score, entry.word, entry.n, dots))
         panels.append(_panel("All tasks: interquartile mean", "test reward increase [sd of r₀]", rows))

@@ -49,3 +49,10 @@ def test_coverage_of_a_bootstrap_interval():
         expected = 1 - 2 * stats.t.sf(1.96 * ((n - 1) / n) ** 0.5, n - 1)
         assert paired.coverage((n,), False) == pytest.approx(expected, abs=0.03)
     assert paired.coverage((5,), False) < paired.coverage((5, 5, 5), True) < 0.95
+
+
+def test_coverage_of_students_interval():
+    normal, skewed = paired.student_coverage(5)
+    assert normal == pytest.approx(0.95, abs=0.006)
+    # of exponential values it is known to be too short: about 0.88 for n = 5
+    assert skewed == pytest.approx(0.88, abs=0.01) and skewed < paired.student_coverage(40)[1] < 0.95

@@ -69,6 +69,9 @@ def test_an_effect_that_could_not_be_seen_is_a_word():
     # of three pairs with deviations of 0.5 and 0.05, 1.6 and 0.16 can be detected; half of RLOO's gain is 0.5
     assert cells(found["headline_t"], "MeZO")[reward] == "not powered"
     assert cells(found["headline_t"], "LOZO")[reward] == "+0.010 ±0.029"
+    score = "reward: normalised score, IQM (95 % interval) [sd of r₀]"
+    assert cells(found["overall"], "MeZO")[score] == "not powered"
+    assert cells(found["overall"], "LOZO")[score].startswith("0.01 (")
     assert cells(found["paired_t"], "MeZO")["minus π₀ (95 % interval) [sd of r₀]"] == "not powered"
     lozo = cells(found["paired_t"], "LOZO")
     # 0.01 ± 4.303 · 0.05 / √3

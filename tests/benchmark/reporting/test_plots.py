@@ -198,7 +198,7 @@ def test_files_of_a_report(tmp_path):
     runs = [run_of(m, s) for m in ("rloo", "zopro", "zopro-random") for s in range(2)]
     written = write.write_all(results_of(*runs), tmp_path)
     stems = [f"{name}{suffix}_hh_rlhf" for name in ("reward_vs_time", "reward_vs_compute", "reward_vs_kl",
-             "gold_vs_reward") for suffix in ("", "_ablation")]
+             "gold_vs_kl", "gold_vs_reward") for suffix in ("", "_ablation")]
     stems += ["overview", "scores", "profile"]
     assert sorted(p.name for p in written) == sorted(f"{stem}.{kind}" for stem in stems for kind in ("png", "svg"))
     assert sorted(written) == sorted(tmp_path.iterdir())
