@@ -234,9 +234,9 @@ def test_the_page_reads_the_data_that_it_shows(opened, elements):
 
 
 def test_no_score_chart_is_drawn_to_another_size_than_it_is_shown(browser, results, tmp_path):
-    """Text in a drawing that is scaled would be larger or smaller than beside it. Without reference levels there is a
-    chart for each task, side by side."""
-    runs = tuple(replace(run, config={**run.config, "evaluation": {}}) for run in results.runs)
+    """Text in a drawing that is scaled would be larger or smaller than beside it. Without a unit of the reward there is
+    a chart for each task, side by side."""
+    runs = tuple(replace(run, environment=replace(run.environment, preparation=None)) for run in results.runs)
     raw = replace(results, runs=runs)
     tables = [build(raw, task) for task in raw.tasks]
     path = tmp_path / "index.html"
