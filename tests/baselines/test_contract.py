@@ -163,7 +163,7 @@ def test_every_parameter_is_trained_or_one_norm(method, chosen, toy_folder, make
     size = sum(p.numel() for p in who.policy.model.parameters())
     assert who.policy.trained == pytest.approx(1 if chosen != NORM else width / size)
     evaluated = who.evaluator.evaluate(who.policy, who.reward, "test")
-    assert evaluated.metrics == who.baseline["test"].metrics and evaluated.metrics["kl"] == 0
+    assert evaluated == pytest.approx(who.starts["test"].metrics) and evaluated["kl"] == 0
     store.start({}, {})
     summary = execution.execute().as_row()
     assert summary["status"] == "done" and summary["final"]["test"]["kl"] > 0

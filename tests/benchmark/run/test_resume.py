@@ -202,6 +202,7 @@ def test_a_meter_goes_on_with_all_its_accounts():
         now[0] += 5
         first.forward(10)
         first.generated(4)
+        first.computed(7)
     first.updates = 3
     state = json.loads(json.dumps(first.state()))
     now[0] = 100.0
@@ -212,7 +213,7 @@ def test_a_meter_goes_on_with_all_its_accounts():
     with second.ledger("update"):
         now[0] += 1
     assert second.spent() == {"forward_tokens": 10, "seconds": 6, "completions": 0, "updates": 3,
-                              "generated_tokens": 4}
+                              "generated_tokens": 4, "computed_tokens": 7}
     assert second.seconds["setup"] == 2 and second.close(3) == 8
 
 
