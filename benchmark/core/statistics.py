@@ -16,6 +16,7 @@ from scipy import stats
 
 Floats = Sequence[float | None] | np.ndarray  # None is refused as what is not finite is
 SAMPLES, LEVEL = 2000, 0.95  # of every interval in a report
+NORMAL = float(stats.norm.ppf((1 + LEVEL) / 2))  # its half width in standard errors
 
 
 def _finite(values: Floats, what: str = "values", least: int = 1) -> np.ndarray:

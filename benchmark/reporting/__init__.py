@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from benchmark.reporting.tables.sheets import Sheet
 
 # What a report may have written: an earlier task, sheet or plot must not stand beside new ones as if it were current.
-OUTPUTS = ("table_*.*", "reward_vs_*.*", "gold_vs_*.*", "overview.*", "scores.*", "profile.*",
+OUTPUTS = ("table_*.*", "reward_vs_*.*", "gold_vs_*.*", "overview.*", "frontier.*", "scores.*", "profile.*",
            "report.md", "index.html")
 
 

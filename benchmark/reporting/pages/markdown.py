@@ -18,6 +18,7 @@ SAMPLE_CHARACTERS, LINE_CHARACTERS = 600, 400
 # Figures by the beginning of their file name, in the order of the page.
 OF_ALL = {
     "overview": "Overview of all tasks",
+    "frontier": "Reward and the judge's view of it against KL",
     "scores": "Normalised scores over all tasks",
     "profile": "Share of runs above a normalised score",
 }

@@ -1,4 +1,4 @@
-"""Reward over a run: against time and compute, against KL (the price paid), and the judge against the reward.
+"""Reward over a run, against time and compute.
 
 Every value is a change from π₀ of the same seed: seeds train their own π₀ and r₀, so that raw rewards of two seeds do
 not start at one level. The raw values are in the tables.
@@ -13,8 +13,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.markers import CARETDOWNBASE
 
+from benchmark.core import statistics
 from benchmark.reporting.plots import frame, style
-from benchmark.reporting.plots.frame import DASHED, MARKS, PAGE, WIDE
+from benchmark.reporting.plots.frame import BEHIND, DASHED, MARKS, PAGE
 from benchmark.reporting.read import aggregate
 from benchmark.reporting.read.reader import Results
 from benchmark.reporting.read.runs import FinishedRun
@@ -24,8 +25,7 @@ BUDGETS = {
     "seconds": ("optimisation time [s]", 1.0, "reward against optimisation time"),
     "forward_tokens": ("compute [million forward tokens]", 1e6, "reward against compute"),
 }
-INCREASE = "increase in reward [r₀ score, validation]"
-KL = "KL to π₀ on validation prompts [nats per completion]"
+INCREASE = "increase in reward\n[r₀ score, validation]"
 BAND = (
     "Lines: mean over n seeds, as far as every seed has reached; bands: its 95 % bootstrap interval over seeds, point "
     "by point."
@@ -33,26 +33,10 @@ BAND = (
 ENDS = "Small dots: where each seed ended."
 STRIP = "Right: the same ends, with their mean over n seeds and its 95 % bootstrap interval (vertical bar)."
 ALONE = "Each line is one run, a dot or marker at its end where it ended; a single seed has no interval."
-PATH = (
-    "Thin lines: one seed each. Thick lines: mean over n seeds at equal shares of the budget, from π₀ at the origin; "
-    "large markers: end of the budget, with the 95 % bootstrap interval of the mean over seeds along each axis. Small "
-    "dots: where each seed ended."
+SAMPLED = (
+    "Each line is one run, a dot or marker at its end where it ended; bands and bars: 95 % interval from prompts and "
+    "completions (1.96 standard errors of the increase), not from seeds."
 )
-
-
-def mean_curve(runs: Sequence[FinishedRun], x: str, y: str) -> tuple[np.ndarray, np.ndarray]:
-    """Mean path of ``runs`` through two metrics, as two (points,) arrays: both averaged at equal shares of the budget.
-
-    Neither metric grows steadily, so that no run has one ``y`` for an ``x``. Ends where the first run ends; empty if
-    any run has no point.
-    """
-    pairs = [(run.series("fraction", x), run.series("fraction", y)) for run in runs]
-    if not pairs or any(c[0].size == 0 for pair in pairs for c in pair):
-        return np.empty(0), np.empty(0)
-    grid = np.unique(np.concatenate([c[0] for pair in pairs for c in pair]))
-    grid = grid[grid <= min(c[0][-1] for pair in pairs for c in pair)]
-    along = [np.mean([np.interp(grid, *pair[i]) for pair in pairs], axis=0) for i in (0, 1)]
-    return along[0], along[1]
 
 
 def changes(run: FinishedRun, x: str, y: str) -> tuple[np.ndarray, np.ndarray]:
@@ -63,13 +47,25 @@ def changes(run: FinishedRun, x: str, y: str) -> tuple[np.ndarray, np.ndarray]:
     return xs, ys - ys[:1]
 
 
-def _ends(runs: Sequence[FinishedRun], x: str, y: str) -> np.ndarray:
+def ends(runs: Sequence[FinishedRun], x: str, y: str) -> np.ndarray:
     """(finished runs, 2): the last point of each run that did not diverge."""
     curves = [changes(run, x, y) for run in runs if not run.diverged]
     return np.array([(xs[-1], ys[-1]) for xs, ys in curves if xs.size]).reshape(-1, 2)
 
 
-def _lost(axes: Axes, runs: Sequence[FinishedRun], x: str, y: str, scale: float, look: style.Look, zorder: int) -> None:
+def sampled(runs: Sequence[FinishedRun], values: np.ndarray, metric: str) -> tuple[float, float] | None:
+    """95 % interval of a single run's last increase of ``metric`` (its one value) by its standard error.
+
+    ``None`` for several runs and where no standard error was recorded.
+    """
+    errors = runs[0].series("fraction", f"{metric}_se")[1]
+    if len(values) != 1 or len(runs) != 1 or not errors.size:
+        return None
+    reach = statistics.NORMAL * errors[-1]
+    return values[0] - reach, values[0] + reach
+
+
+def lost(axes: Axes, runs: Sequence[FinishedRun], x: str, y: str, scale: float, look: style.Look, zorder: int) -> None:
     """× at the last finite point of each diverged run."""
     for run in (r for r in runs if r.diverged):
         xs, ys = changes(run, x, y)
@@ -77,13 +73,13 @@ def _lost(axes: Axes, runs: Sequence[FinishedRun], x: str, y: str, scale: float,
                   linestyle="none", zorder=zorder)
 
 
-def _depths(methods: Sequence[str]) -> list[tuple[int, str]]:
+def depths(methods: Sequence[str]) -> list[tuple[int, str]]:
     """Drawing order: the first method on top, ZOPrO above all."""
     order = [(10 + 10 * i + (1000 if style.key(m) == "zopro" else 0), m) for i, m in enumerate(reversed(methods))]
     return sorted(order)
 
 
-def _floor(axes: Axes, results: Results, task: str, methods: Sequence[str], judge: str = "") -> str:
+def floor(axes: Axes, results: Results, task: str, methods: Sequence[str], judge: str = "") -> str:
     """End the axis of reward increases where one method would flatten the others; says which runs ended outside.
 
     Args:
@@ -102,34 +98,50 @@ def _floor(axes: Axes, results: Results, task: str, methods: Sequence[str], judg
         axes.set_ylim(left.min() - room, left.max() + room)
     else:
         axes.set_ylim(bottom=low)
-    ends = [(run, curves[run.name][-1]) for run in runs]
-    outside = [f"{style.label(r.method)} seed {r.seed} at {frame.minus(y)}" for r, y in ends if y < low]
+    last = [(run, curves[run.name][-1]) for run in runs]
+    outside = [f"{style.label(r.method)} seed {r.seed} at {frame.minus(y)}" for r, y in last if y < low]
     return f" Outside the axes ended: {', '.join(outside)}." if outside else ""
 
 
+def words(results: Results, tasks: Sequence[str], methods: Sequence[str], several: str) -> str:
+    """How a figure is to be read: ``several`` where any method has more than a seed, else what the band of one is."""
+    if not frame.alone(results, tasks, methods):
+        return several
+    runs = [run for task in tasks for run in results.of(task) if run.method in methods]
+    return SAMPLED if any(run.series("fraction", "reward_se")[0].size for run in runs) else ALONE
+
+
 def draw_budget(axes: Axes, results: Results, task: str, methods: Sequence[str], kind: str,
-                metric: str = "reward") -> str:
+                metric: str = "reward", behind: Sequence[str] = ()) -> str:
     """Mean increase with its interval against ``kind``, and each seed's end; returns what lies outside the axes, which
-    only those of the reward may leave out."""
+    only those of the reward may leave out.
+
+    Args:
+        behind: methods drawn in grey, without interval.
+    """
     label, scale, _ = BUDGETS[kind]
     looks = style.looks(results.methods)
     axes.axhline(0, zorder=1, **DASHED)
-    for depth, method in _depths(methods):
+    for method in behind:
+        grid, mean, *_ = aggregate.curves(results, task, method, kind, POINTS, metric, interval=False)
+        axes.plot(grid / scale, mean, **BEHIND)
+    for depth, method in depths(methods):
         look, runs = looks[method], results.of(task, method)
-        grid, mean, low, high, _ = aggregate.curves(results, task, method, kind, POINTS, metric)
+        grid, mean, low, high, *_ = aggregate.curves(results, task, method, kind, POINTS, metric)
         if low is not None and high is not None:
             axes.fill_between(grid / scale, low, high, color=look.colour, alpha=0.13, linewidth=0, zorder=depth - 8)
         # Markers at a few places only: with every point marked the lines could not be followed.
         marks = sorted({round(i) for i in np.linspace(0, len(grid) - 1, 5)[1:]}) if len(grid) > 1 else None
         axes.plot(grid / scale, mean, color=look.colour, linestyle=look.line, linewidth=look.width, marker=look.marker,
                   markersize=7, markevery=marks, zorder=depth, **MARKS)
-        ends = _ends(runs, kind, metric)
-        axes.plot(ends[:, 0] / scale, ends[:, 1], color=look.colour, marker="o", markersize=3.6, linestyle="none",
+        own = ends(runs, kind, metric)
+        axes.plot(own[:, 0] / scale, own[:, 1], color=look.colour, marker="o", markersize=3.6, linestyle="none",
                   alpha=0.8, markeredgewidth=0, zorder=depth + 1)
-        _lost(axes, runs, kind, metric, scale, look, depth + 2)
+        lost(axes, runs, kind, metric, scale, look, depth + 2)
     frame.axis_format(axes)
     axes.set_xlabel(label)
-    return _floor(axes, results, task, methods) if metric == "reward" else ""
+    axes.set_ylabel(INCREASE)
+    return floor(axes, results, task, [*methods, *behind]) if metric == "reward" else ""
 
 
 def _strip(axes: Axes, results: Results, task: str, methods: Sequence[str]) -> None:
@@ -139,19 +151,19 @@ def _strip(axes: Axes, results: Results, task: str, methods: Sequence[str]) -> N
     bottom = axes.get_ylim()[0]
     for column, method in enumerate(methods):
         look, runs = looks[method], results.of(task, method)
-        ends = _ends(runs, "seconds", "reward")[:, 1]
-        spread = np.linspace(-0.16, 0.16, len(ends)) if len(ends) > 1 else np.zeros(len(ends))
-        inside = ends >= bottom
-        axes.plot(column + spread[inside], ends[inside], color=look.colour, marker="o", markersize=4, linestyle="none",
+        own = ends(runs, "seconds", "reward")[:, 1]
+        spread = np.linspace(-0.16, 0.16, len(own)) if len(own) > 1 else np.zeros(len(own))
+        inside = own >= bottom
+        axes.plot(column + spread[inside], own[inside], color=look.colour, marker="o", markersize=4, linestyle="none",
                   alpha=0.75, markeredgewidth=0, zorder=3)
         frame.beyond(axes, [(column + x, bottom) for x in spread[~inside]], look.colour, CARETDOWNBASE)
         if any(run.diverged for run in runs):
             axes.text(column, 0.5, "diverged", rotation=90, ha="center", va="center", fontsize=8, color=look.colour,
                       transform=axes.get_xaxis_transform())
             continue
-        if (bounds := frame.interval(ends)) is not None:
+        if (bounds := frame.interval(own) or sampled(runs, own, "reward")) is not None:
             axes.plot([column] * 2, bounds, color=style.INK, linewidth=1.6, zorder=4)
-        axes.plot([column], [ends.mean()], color=look.colour, marker=look.marker, markersize=8, zorder=5,
+        axes.plot([column], [own.mean()], color=look.colour, marker=look.marker, markersize=8, zorder=5,
                   markeredgecolor=style.INK, markeredgewidth=0.9)
     axes.set_xlim(-0.7, len(methods) - 0.3)
     axes.set_xticks(range(len(methods)), [style.label(m) for m in methods], rotation=50, ha="right", fontsize=8,
@@ -170,95 +182,11 @@ def budget(results: Results, task: str, methods: Sequence[str], kind: str, whose
     figure = frame.new(PAGE, 5.2 + 0.05 * max(len(style.label(m)) for m in methods))
     left, right = figure.subplots(1, 2, sharey=True, width_ratios=[2.1, 1.0 + 0.12 * max(0, len(methods) - 7)])
     outside = draw_budget(left, results, task, methods, kind)
-    left.set_ylabel(INCREASE)
     _strip(right, results, task, methods)
     handles, names = frame.legend(results, methods, [task], "π₀ (start)")
     room = frame.top_legend(figure, handles, names, 5 if len(methods) < 9 else 4)
     title = f"{results.title(task)}: {BUDGETS[kind][2]}{whose}"
-    words = ALONE if frame.alone(results, [task], methods) else f"{BAND} {ENDS} {STRIP}"
+    how = words(results, [task], methods, f"{BAND} {ENDS} {STRIP}")
     frame.frame(figure, title, frame.seeds(results, task, methods), results.reduced(task),
-                      frame.caption(results, [task], methods, words + outside), room)
-    return figure
-
-
-def draw_path(axes: Axes, results: Results, task: str, methods: Sequence[str], x: str, y: str) -> str:
-    """Paths from π₀ through two metrics: thin seeds, thick mean, the end marked with intervals along both axes.
-
-    Returns:
-        What lies outside the axes.
-    """
-    looks = style.looks(results.methods)
-    axes.axhline(0, zorder=1, **DASHED)
-    if x == "reward":
-        axes.axvline(0, zorder=1, **DASHED)
-    for depth, method in _depths(methods):
-        look, runs = looks[method], results.of(task, method)
-        for run in runs:
-            axes.plot(*changes(run, x, y), color=look.colour, linewidth=0.6, alpha=0.3, zorder=depth - 8)
-        xs, ys = mean_curve(runs, x, y)
-        xs = xs - xs[:1] if x != "kl" else xs
-        axes.plot(xs, ys - ys[:1], color=look.colour, linestyle=look.line, linewidth=look.width, zorder=depth)
-        _lost(axes, runs, x, y, 1.0, look, depth + 4)
-        ends = _ends(runs, x, y)
-        axes.plot(*ends.T, color=look.colour, marker="o", markersize=3.6, linestyle="none", alpha=0.8,
-                  markeredgewidth=0, zorder=depth + 1)
-        if any(run.diverged for run in runs) or len(ends) < len(runs):
-            continue
-        centre = ends.mean(axis=0)
-        if (wide := frame.interval(ends[:, 0])) and (tall := frame.interval(ends[:, 1])):
-            axes.plot(wide, [centre[1]] * 2, color=look.colour, linewidth=1.1, zorder=depth + 2)
-            axes.plot([centre[0]] * 2, tall, color=look.colour, linewidth=1.1, zorder=depth + 2)
-        axes.plot(*centre, color=look.colour, marker=look.marker, markersize=9.5, zorder=depth + 3,
-                  markeredgecolor=style.INK, markeredgewidth=0.9, linestyle="none")
-    frame.axis_format(axes)
-    words, unit = style.JUDGES.get(y, ("", ""))
-    axes.set_xlabel(KL if x == "kl" else INCREASE)
-    axes.set_ylabel(f"change in {words} [{unit}, validation]" if words else INCREASE)
-    return _floor(axes, results, task, methods, y if x == "reward" else "")
-
-
-def path(results: Results, task: str, methods: Sequence[str], x: str, y: str, title: str) -> Figure:
-    """Paths through two metrics as one figure."""
-    figure = frame.new(PAGE, 5.6)
-    axes = figure.add_subplot()
-    outside = draw_path(axes, results, task, methods, x, y)
-    handles, names = frame.legend(results, methods, [task], "level of π₀")
-    axes.legend(handles, names, loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0, handlelength=3.4,
-                labelspacing=0.75, fontsize=9.5)
-    words = ALONE if frame.alone(results, [task], methods) else PATH
-    frame.frame(figure, f"{results.title(task)}: {title}", frame.seeds(results, task, methods),
-                      results.reduced(task), frame.caption(results, [task], methods, words + outside))
-    return figure
-
-
-def overview(results: Results) -> Figure:
-    """One row a reading (time, compute, judge), one column a task; without the controls where there is more."""
-    tasks, methods = results.tasks, style.groups(results.methods)[""]
-    judges = [results.judge(task) for task in tasks]
-    figure = frame.new(WIDE, 1.9 + 3.0 * (3 if any(judges) else 2))
-    grid = figure.subplots(3 if any(judges) else 2, len(tasks), squeeze=False)
-    outside = set()
-    for j, (task, judge) in enumerate(zip(tasks, judges, strict=True)):
-        own = [m for m in methods if m in results.methods_of(task)]
-        for i, kind in enumerate(BUDGETS):
-            if words := draw_budget(grid[i][j], results, task, own, kind):
-                outside.add(f" {results.title(task)}:{words}")
-        grid[0][j].set_title(results.title(task), fontsize=11.5, fontweight="bold", pad=8)
-        if judge:
-            draw_path(grid[2][j], results, task, own, "reward", judge)
-            grid[2][j].yaxis.label.set_fontsize(9)
-        elif any(judges):
-            grid[2][j].set_axis_off()
-    for row in grid[:2]:
-        row[0].set_ylabel(INCREASE, fontsize=9)
-    handles, names = frame.legend(results, methods, tasks, "level of π₀")
-    room = frame.top_legend(figure, handles, names, len(names) if len(names) <= 8 else 5)
-    kinds = "; ".join(sorted({frame.seeds(results, t, methods) for t in tasks}))
-    last = f" Last row: {PATH[0].lower()}{PATH[1:]}" if any(judges) else ""
-    words = f"{BAND} {ENDS}{last}"
-    if frame.alone(results, tasks, methods):
-        words = ALONE
-    words += "".join(sorted(outside))
-    frame.frame(figure, "Reward under one budget, every method from the same start", kinds, results.reduced(),
-                      frame.caption(results, tasks, methods, words), room)
+                      frame.caption(results, [task], methods, how + outside), room)
     return figure

@@ -17,12 +17,13 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from benchmark.core import statistics
 from benchmark.core.files import replace_file
-from benchmark.reporting.plots import style
+from benchmark.reporting.plots import families, style
 from benchmark.reporting.read.reader import Results
 
 DPI = 125
 PAGE, WIDE = 9.6, 12.8  # inches: 1200 and 1600 pixels
 DASHED: dict[str, Any] = {"color": "#999999", "linewidth": 1, "linestyle": (0, (2, 2))}
+BEHIND: dict[str, Any] = {"color": "#CCCCCC", "linewidth": 0.9, "zorder": 0.9}
 MARKS: dict[str, Any] = {"markeredgecolor": "white", "markeredgewidth": 0.9}
 
 
@@ -131,6 +132,22 @@ def top_legend(figure: Figure, handles: Sequence[Line2D], names: Sequence[str], 
         bbox_to_anchor=(0.05 / width, 1 - 0.68 / height), columnspacing=1.5, handlelength=3.0, fontsize=9.5,
     )  # fmt: skip
     return 0.04 + 0.24 * rows
+
+
+def rows(axes: Axes, found: Sequence[str | None]) -> None:
+    """A row a method from the top, ``None`` being the place of the title of the next one's family."""
+    titles = [families.family(found[i + 1]) if method is None else style.label(method)
+              for i, method in enumerate(found)]
+    axes.set_yticks(range(len(found)), titles, fontsize=9 if None in found else None)
+    for y, (method, tick) in enumerate(zip(found, axes.get_yticklabels(), strict=True)):
+        if method is None:
+            tick.set(fontweight="bold", color=style.INK)
+            for own in axes.figure.axes:
+                own.axhspan(y - 0.5, y + 0.5, color="#F0F0F0", linewidth=0, zorder=0)
+    axes.set_ylim(len(found) - 0.5, -0.5)
+    for own in axes.figure.axes:
+        own.tick_params(axis="y", length=0)
+        own.grid(False, axis="y")
 
 
 def minus(value: float, digits: int = 2) -> str:

@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.markers import CARETLEFTBASE
 
 from benchmark.core import statistics
-from benchmark.reporting.plots import frame, style
+from benchmark.reporting.plots import families, frame, panels, style
 from benchmark.reporting.plots.frame import DASHED, MARKS, PAGE
 from benchmark.reporting.read import aggregate
 from benchmark.reporting.read.aggregate import Scores
@@ -31,18 +31,23 @@ BANDS = " Bands: its 95 % bootstrap interval over seeds, drawn within each task,
 
 
 def scores(results: Results, found: Scores) -> Figure:
-    """Interquartile mean with its interval, a row per method, and every (task, seed) as a dot."""
-    rows = [m for group in style.groups(results.headline).values() for m in group]
-    rows = list(dict.fromkeys(rows))
+    """Interquartile mean with its interval, a row per method, and every (task, seed) as a dot.
+
+    A crowd is sorted within its families.
+    """
     summary = {a.method: a for a in aggregate.aggregate(results)}
-    figure = frame.new(PAGE, 2.6 + 0.42 * len(rows))
+    every = [m for group in style.groups(results.headline).values() for m in group]
+    rows = families.ranked(list(dict.fromkeys(every)), {m: a.score and a.score.value for m, a in summary.items()})
+    figure = frame.new(PAGE, 2.6 + (0.42 if None not in rows else 0.3) * len(rows))
     axes = figure.add_subplot()
     axes.axvline(0, zorder=1, **DASHED)
     looks, outside = style.looks(results.methods), []
     edge = _floor(found)
     for y, method in enumerate(rows):
+        if method is None:
+            continue
         look, own = looks[method], summary[method]
-        if y % 2:
+        if y % 2 and None not in rows:
             axes.axhspan(y - 0.5, y + 0.5, color="#F6F6F6", zorder=0)
         for task, values in found[method].items():
             place = results.tasks.index(task)
@@ -67,7 +72,9 @@ def scores(results: Results, found: Scores) -> Figure:
         spread = f" [{', '.join(bounds)}]" if bounds else ""
         axes.text(1.01, y, f"{value}{spread}  n = {own.n}", va="center", fontsize=8.5, color=style.INK,
                   transform=axes.get_yaxis_transform())
-    _rows(axes, rows)
+    frame.rows(axes, rows)
+    frame.axis_format(axes, y=False)
+    axes.set_xlabel(SCORE)
     if outside:
         axes.set_xlim(left=edge)
     handles = [Line2D([], [], color=style.MUTED, marker=TASK_MARKERS[i % len(TASK_MARKERS)], linestyle="none",
@@ -96,14 +103,6 @@ def _floor(found: Scores) -> float:
     lows = [min(values) for values in known]
     floor = frame.floor(lows, max(map(max, known)))
     return min(lows) if floor is None else floor
-
-
-def _rows(axes: Axes, rows: Sequence[str]) -> None:
-    axes.set_yticks(range(len(rows)), [style.label(m) for m in rows])
-    axes.set_ylim(len(rows) - 0.5, -0.5)
-    axes.grid(False, axis="y")
-    frame.axis_format(axes, y=False)
-    axes.set_xlabel(SCORE)
 
 
 def above(values: Sequence[float | None], thresholds: np.ndarray) -> np.ndarray:
@@ -143,37 +142,48 @@ def _whole(results: Results, found: Scores, method: str) -> bool:
 
 
 def profile(results: Results, found: Scores) -> Figure:
-    """Performance profiles; where there are controls, those in a panel of their own."""
+    """Performance profiles; where there are controls, those in a panel of their own, and of a crowd each family."""
     left_out = [m for m in results.headline if not _whole(results, found, m)]
-    panels = list(style.groups([m for m in results.headline if m not in left_out]).values())
-    figure = frame.new(PAGE, 2.0 + 3.4 * len(panels))
-    grid = figure.subplots(len(panels), 1, squeeze=False, sharex=True)[:, 0]
-    looks = style.looks(results.methods)
+    whole = [m for m in results.headline if m not in left_out]
     highest = max(map(max, _known(found)), default=1.0)
     thresholds = np.linspace(_floor(found) - 0.02, highest + 0.02, THRESHOLDS)
-    for axes, methods in zip(grid, panels, strict=True):
-        axes.axvline(0, zorder=1, **DASHED)
-        for depth, method in enumerate(reversed(methods)):
-            look = looks[method]
-            share, low, high = profile_curve(found[method], thresholds)
-            if low is not None:
-                axes.fill_between(thresholds, low, high, color=look.colour, alpha=0.12, linewidth=0, zorder=depth)
-            marks = slice(8 + 3 * depth, None, 36)
-            axes.plot(thresholds, share, color=look.colour, linestyle=look.line, linewidth=look.width,
-                      marker=look.marker, markersize=7, markevery=marks, zorder=20 + depth,
-                      label=style.label(method), **MARKS)
-        frame.axis_format(axes)
-        axes.set_ylim(-0.02, 1.02)
-        axes.set_ylabel("share of runs with score > τ [0–1]")
+
+    def draw(axes: Axes, methods: Sequence[str]) -> panels.Key:
+        _draw_profile(axes, {m: found[m] for m in methods}, style.looks(results.methods), thresholds)
         handles, names = axes.get_legend_handles_labels()
-        axes.legend(handles[::-1], names[::-1], loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0,
-                    handlelength=3.4, fontsize=9)
-    grid[-1].set_xlabel(f"threshold τ of the {SCORE}")
+        return handles[::-1], names[::-1]
+
+    parts = list(style.groups(whole).values())
+    if any(len(methods) > families.CROWD for methods in parts):
+        figure = panels.grid(families.panels(whole, whole), draw)
+    else:
+        figure = frame.new(PAGE, 2.0 + 3.4 * len(parts))
+        grid = figure.subplots(len(parts), 1, squeeze=False, sharex=True)[:, 0]
+        for axes, methods in zip(grid, parts, strict=True):
+            axes.legend(*draw(axes, methods), loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0,
+                        handlelength=3.4, fontsize=9)
+            axes.set_xlabel(axes.get_xlabel() if axes is grid[-1] else "")
     names = ", ".join(style.label(m) for m in left_out)
     words = PROFILE if _alone(results) else PROFILE + BANDS
     words += f" Not shown, for want of a score on every task: {names}." if names else ""
     _frame(figure, results, "Share of runs above a score", words, 0.0)
     return figure
+
+
+def _draw_profile(axes: Axes, found: Scores, looks: Mapping[str, style.Look], thresholds: np.ndarray) -> None:
+    axes.axvline(0, zorder=1, **DASHED)
+    for depth, method in enumerate(reversed(found)):
+        look = looks[method]
+        share, low, high = profile_curve(found[method], thresholds)
+        if low is not None:
+            axes.fill_between(thresholds, low, high, color=look.colour, alpha=0.12, linewidth=0, zorder=depth)
+        axes.plot(thresholds, share, color=look.colour, linestyle=look.line, linewidth=look.width, marker=look.marker,
+                  markersize=7, markevery=slice(8 + 3 * depth, None, 36), zorder=20 + depth,
+                  label=style.label(method), **MARKS)
+    frame.axis_format(axes)
+    axes.set_ylim(-0.02, 1.02)
+    axes.set_ylabel("share of runs with score > τ [0–1]")
+    axes.set_xlabel(f"threshold τ of the\n{SCORE}")
 
 
 def _alone(results: Results) -> bool:

@@ -34,54 +34,43 @@ PALETTE: dict[str, Look] = {
     "mezo": Look("#CC79A7", "P", (0, (4, 1.5))),
     "mezo-dpo": Look("#4D4D4D", "X", (0, (4, 1.5, 1, 1.5))),
     # ZOPrO's controls: thinner, each with a colour and a marker of its own.
-    "zopro-warm-start": Look("#000000", "s", (0, (5, 1)), 1.5),
-    "zopro-previous": Look("#0072B2", "<", (0, (3, 1)), 1.5),
+    "zopro-warm-start": Look("#000000", "v", (0, (5, 1)), 1.5),
+    "zopro-previous": Look("#663333", "<", (0, (3, 1)), 1.5),
     "zopro-random": Look("#009E73", ">", (0, (3, 1)), 1.5),
     "zopro-no-projection": Look("#E69F00", "h", (0, (3, 1, 1, 1)), 1.5),
     "zopro-no-norm-matching": Look("#CC79A7", "p", (0, (3, 1, 1, 1)), 1.5),
     "zopro-shuffled": Look("#56B4E9", "d", (0, (1.2, 1.2)), 1.5),
     "zopro-published": Look("#882255", "P", (0, (1.2, 1.2)), 1.5),
-    "mezo-warm": Look("#CC6677", "2", (0, (4, 1.5)), 1.5),
+    "mezo-warm": Look("#CC6677", "p", (0, (4, 1.5)), 1.5),
     "frozen": Look("#999999", "8", "-", 1.5),
-    # The zeroth-order family in subspaces, along momentum and curvature, in parts: thin and dashed; MeZO's on the DPO
-    # loss dash-dotted in the same colour.
-    **{f"{name}{suffix}": Look(colour, marker, line, 1.2)
+    # The zeroth-order family: thin and dashed; dash-dotted on the DPO loss, long dashes after a warm start, in the same
+    # colour. Colours and markers differ within a panel of families.py, for colour-blind readers too, not over all.
+    **{f"{name}{suffix}": Look(colour, marker, line, 1.4)
        for name, colour, marker in (
-           ("lozo", "#882255", "s"), ("lozo-m", "#AA4499", "D"), ("conmezo", "#332288", "^"), ("hizoo", "#117733", "v"),
-           ("subzero", "#6699CC", "o"), ("subzero-plus", "#0072B2", "h"), ("zo-muon", "#661100", "*"),
-           ("subspace-mezo", "#999933", "p"), ("block-mezo", "#44AA99", "<"), ("sparse-mezo", "#777777", ">"))
-       for suffix, line in (("", (0, (3, 1.5))), ("-dpo", (0, (3, 1.5, 1, 1.5))))},
-    **{f"{name}-warm": Look(colour, marker, (0, (6, 2)), 1.2)
-       for name, colour, marker in (
-           ("lozo", "#882255", "s"), ("conmezo", "#332288", "^"), ("hizoo", "#117733", "v"),
-           ("subzero", "#6699CC", "o"), ("zo-muon", "#661100", "*"))},
-    "lozo-released": Look("#882255", "8", (0, (1.2, 1.2)), 1.2),
+           ("lozo", "#550055", "D"), ("lozo-m", "#661100", "<"), ("lozo-released", "#882255", ">"),
+           ("subzero", "#9999FF", "h"), ("subzero-plus", "#88CCEE", "d"), ("zo-muon", "#661100", "*"),
+           ("subspace-mezo", "#999933", "p"),
+           ("conmezo", "#332288", "^"), ("hizoo", "#117733", "v"), ("block-mezo", "#661100", "<"),
+           ("sparse-mezo", "#FF8C66", ">"),
+           ("mezo-q2", "#225522", "<"), ("mezo-q5", "#4D9221", "d"), ("mezo-q10", "#884477", ">"),
+           ("grzo", "#CCBB44", "^"),
+           ("mezo-adam", "#66CCEE", "d"), ("fzoo", "#228833", "D"), ("meazo", "#EE6677", "H"),
+           ("radazo", "#661100", "*"),
+           ("mezo-momentum", "#117733", "<"), ("mezo-sign", "#CCBB44", ">"), ("mezo-muon", "#88CCEE", "h"),
+           ("mezo-sign-scalar", "#997700", "v"),
+           ("mezo-conservative", "#661100", "h"), ("forward-gradient", "#222255", "^"),
+           ("random-search", "#CC3311", "D"),
+           ("mezo-reward", "#EE6677", "d"), ("essa", "#332288", "p"), ("es", "#AA3377", "^"),
+           ("es-plain", "#CCBB44", "v"), ("eggroll", "#AA7700", "D"),
+           ("compo", "#550055", "h"), ("compo-dense", "#994477", "p"), ("compo-centred", "#EE7733", "*"))
+       for suffix, line in (("", (0, (3, 1.5))), ("-dpo", (0, (3, 1.5, 1, 1.5))), ("-warm", (0, (6, 2))))},
     "zopro-last-update": Look("#332288", "^", (0, (3, 1)), 1.5),
     "zopro-start-norm": Look("#117733", "v", (0, (3, 1)), 1.5),
-    "zopro-rewarm": Look("#999933", "D", (0, (5, 1)), 1.5),
+    "zopro-rewarm": Look("#222255", "D", (0, (5, 1)), 1.5),
     "zopro-scaled-lr": Look("#44AA99", "X", (0, (3, 1, 1, 1)), 1.5),
     "zopro-off-previous": Look("#661100", "*", (0, (3, 1, 1, 1)), 1.5),
     "zopro-along-reward": Look("#DDCC77", "H", (0, (1.2, 1.2)), 1.5),
-    "zopro-plus-reward": Look("#AA4499", "1", (0, (1.2, 1.2)), 1.5),
-    # Probes and rules of the zeroth-order family: thin, dashed; on the DPO loss dotted.
-    **{name + suffix: Look(colour, marker, dash, 1.2)
-       for suffix, dash in (("", (0, (4, 1.5))), ("-dpo", (0, (1.2, 1.2))))
-       for name, colour, marker in (
-           ("mezo-momentum", "#AA3377", "<"), ("mezo-sign", "#CCBB44", ">"), ("mezo-adam", "#66CCEE", "d"),
-           ("fzoo", "#228833", "s"), ("mezo-q2", "#DDAACC", "2"), ("mezo-q5", "#BB77AA", "3"),
-           ("mezo-q10", "#884477", "4"), ("mezo-conservative", "#4477AA", "h"), ("mezo-sign-scalar", "#997700", "8"),
-           ("meazo", "#EE6677", "H"), ("radazo", "#6E4C9E", "*"), ("forward-gradient", "#222255", "^"),
-           ("random-search", "#777777", "x"))},
-    # Populations, a direction for every example, comparisons: thin and dashed.
-    "es": Look("#CC3311", "o", (0, (4, 1)), 1.2),
-    "es-plain": Look("#EE7733", "s", (0, (4, 1)), 1.2),
-    "eggroll": Look("#AA7700", "D", (0, (4, 1)), 1.2),
-    "essa": Look("#008B8B", "P", (0, (4, 1)), 1.2),
-    "grzo": Look("#225588", "^", (0, (4, 1)), 1.2),
-    "grzo-dpo": Look("#225588", "v", (0, (4, 1, 1, 1)), 1.2),
-    "compo": Look("#550055", "h", (0, (4, 1)), 1.2),
-    "compo-dense": Look("#994477", "p", (0, (4, 1)), 1.2),
-    "compo-centred": Look("#BB6699", "*", (0, (4, 1)), 1.2),
+    "zopro-plus-reward": Look("#88CCEE", "<", (0, (1.2, 1.2)), 1.5),
 }
 
 # For methods that join later: darker and lighter relatives of the set above, dotted so that they cannot be taken for
@@ -139,6 +128,8 @@ LABELS = {
            ("mezo-conservative", "MeZO, conservative"), ("mezo-sign-scalar", "MeZO, sign of the slope"),
            ("meazo", "MEAZO"), ("radazo", "R-AdaZO"), ("forward-gradient", "forward gradient"),
            ("random-search", "random search"))},
+    "mezo-muon": "MeZO, Muon",
+    "mezo-reward": "MeZO on the reward",
     "es": "ES",
     "es-plain": "ES at Scale",
     "eggroll": "EGGROLL",

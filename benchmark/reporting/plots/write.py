@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib.style
+from matplotlib.figure import Figure
 
-from benchmark.reporting.plots import curves, scores, style
+from benchmark.reporting.plots import curves, families, overview, paths, scores, style
 from benchmark.reporting.plots.frame import DPI, save
+from benchmark.reporting.plots.panels import panels
 from benchmark.reporting.read import aggregate
 from benchmark.reporting.read.reader import Results
 
@@ -19,8 +22,9 @@ def write_all(results: Results, folder: Path) -> list[Path]:
 
     A task has ``reward_vs_time``, ``reward_vs_compute`` and ``reward_vs_kl``, and ``gold_vs_reward`` and ``gold_vs_kl``
     where somebody judges it; each again with ``_ablation`` in its name where ZOPrO's controls stand beside other
-    methods. All tasks together have ``overview``, and ``scores`` and ``profile`` where r₀'s standard deviation is known
-    for every task. Same input, same bytes.
+    methods, and as small multiples where there are too many methods for one set of axes. All tasks together have
+    ``overview`` and ``frontier``, and ``scores`` and ``profile`` where r₀'s standard deviation is known for every task.
+    Same input, same bytes.
     """
     written: list[Path] = []
     with matplotlib.style.context(["default", style.RC]):
@@ -28,20 +32,35 @@ def write_all(results: Results, folder: Path) -> list[Path]:
             for suffix, methods in style.groups(results.methods_of(task)).items():
                 whose = ", ZOPrO's controls" if suffix else ""
                 for name, kind in (("reward_vs_time", "seconds"), ("reward_vs_compute", "forward_tokens")):
-                    figure = curves.budget(results, task, methods, kind, whose)
-                    written += save(figure, folder / f"{name}{suffix}_{task}")
+                    written += save(_budget(results, task, methods, kind, whose), folder / f"{name}{suffix}_{task}")
                 title = f"reward against KL, the price paid{whose}"
-                figure = curves.path(results, task, methods, "kl", "reward", title)
+                figure = _path(results, task, methods, "kl", "reward", title)
                 written += save(figure, folder / f"reward_vs_kl{suffix}_{task}")
                 if judge := results.judge(task):
                     title = f"over-optimisation, {style.JUDGES[judge][0]} by reward{whose}"
-                    figure = curves.path(results, task, methods, "reward", judge, title)
+                    figure = _path(results, task, methods, "reward", judge, title)
                     written += save(figure, folder / f"gold_vs_reward{suffix}_{task}")
                     title = f"{style.JUDGES[judge][0]} against KL, the goal by the price{whose}"
-                    figure = curves.path(results, task, methods, "kl", judge, title)
+                    figure = _path(results, task, methods, "kl", judge, title)
                     written += save(figure, folder / f"gold_vs_kl{suffix}_{task}")
-        written += save(curves.overview(results), folder / "overview")
+        written += save(overview.overview(results), folder / "overview")
+        written += save(paths.frontier(results), folder / "frontier")
         if (found := aggregate.scores(results)) is not None:
             written += save(scores.scores(results, found), folder / "scores")
             written += save(scores.profile(results, found), folder / "profile")
     return written
+
+
+def _budget(results: Results, task: str, methods: Sequence[str], kind: str, whose: str) -> Figure:
+    if len(methods) <= families.CROWD:
+        return curves.budget(results, task, methods, kind, whose)
+    how = curves.words(results, [task], methods, f"{curves.BAND} {curves.ENDS}")
+    return panels(results, task, methods, f"{curves.BUDGETS[kind][2]}{whose}", how,
+                  lambda axes, own, behind: curves.draw_budget(axes, results, task, own, kind, behind=behind))
+
+
+def _path(results: Results, task: str, methods: Sequence[str], x: str, y: str, title: str) -> Figure:
+    if len(methods) <= families.CROWD:
+        return paths.path(results, task, methods, x, y, title)
+    return panels(results, task, methods, title, paths.words(results, [task], methods, x),
+                  lambda axes, own, behind: paths.draw_path(axes, results, task, own, x, y, behind))

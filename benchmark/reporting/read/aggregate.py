@@ -28,7 +28,8 @@ Scores = dict[str, dict[str, list[float | None]]]
 class Curve(NamedTuple):
     """Mean curve over n seeds: (points,) grid, mean and ends of the interval; empty where a method has no run.
 
-    ``low`` and ``high`` are ``None`` for fewer than two seeds, which show no spread.
+    ``low`` and ``high`` are ``None`` for a single seed without standard errors; ``sampled`` says that they come from
+    those, of prompts and completions, instead of from seeds.
     """
 
     grid: np.ndarray
@@ -36,6 +37,7 @@ class Curve(NamedTuple):
     low: np.ndarray | None
     high: np.ndarray | None
     n: int
+    sampled: bool = False
 
 
 @dataclass(frozen=True)
@@ -173,16 +175,19 @@ def _mirrored(estimate: Estimate) -> Estimate:
     return Estimate(1 - estimate.value, None if high is None else 1 - high, None if low is None else 1 - low)
 
 
-def curves(results: Results, task: str, method: str, kind: str, points: int = 101, metric: str = "reward") -> Curve:
+def curves(results: Results, task: str, method: str, kind: str, points: int = 101, metric: str = "reward", *,
+           interval: bool = True) -> Curve:
     """Mean increase of a validation metric over seeds against ``kind``, with its 95 % bootstrap interval over seeds.
 
-    The grid ends where the first seed ends: no curve is extrapolated, and a run that diverged ends at its last finite
+    A single seed has that of its prompts and completions (normal, from ``METRIC_se``) where its run recorded it. The
+    grid ends where the first seed ends: no curve is extrapolated, and a run that diverged ends at its last finite
     evaluation.
 
     Args:
         kind: a spent amount, such as "seconds" or "forward_tokens".
         points: size of the grid where it has any width.
         metric: which every run has.
+        interval: whether one is wanted.
     """
     pairs = [run.series(kind, metric) for run in results.of(task, method)]
     if not pairs:
@@ -191,9 +196,14 @@ def curves(results: Results, task: str, method: str, kind: str, points: int = 10
     grid = np.linspace(start, end, points) if end > start else np.array([end])
     heights = np.stack([np.interp(grid, x, y - y[0]) for x, y in pairs])
     low = high = None
-    if len(pairs) > 1:
+    if interval and len(pairs) > 1:
         low, high = statistics.curve_bootstrap(heights, _rng())
-    return Curve(grid, heights.mean(axis=0), low, high, len(pairs))
+    x, error = results.of(task, method)[0].series(kind, f"{metric}_se")
+    sampled = interval and len(pairs) == 1 and x.size > 0
+    if sampled:
+        reach = statistics.NORMAL * np.interp(grid, x, error)
+        low, high = heights[0] - reach, heights[0] + reach
+    return Curve(grid, heights.mean(axis=0), low, high, len(pairs), sampled)
 
 
 def targets(results: Results, task: str, target: float, kind: str) -> dict[str, list[float | None]]:

@@ -88,7 +88,7 @@ def _false_alarm(cell: Cell) -> float:
     t₍n₋₁₎ · s / √n. For two sets of n and m seeds the variances add up.
     """
     n, m = (len(seeds) for seeds in cell.seeds)
-    normal = stats.norm.ppf((1 + statistics.LEVEL) / 2)
+    normal = statistics.NORMAL
     if cell.each:
         return float(2 * stats.t.sf(normal * np.sqrt((n - 1) / n), n - 1))
     shrunk = ((n - 1) / n**2 + (m - 1) / m**2) / (1 / n + 1 / m)

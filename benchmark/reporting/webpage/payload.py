@@ -11,7 +11,7 @@ from matplotlib.path import Path
 
 from baselines.registry import find
 from benchmark.core import escape
-from benchmark.reporting.plots import style
+from benchmark.reporting.plots import families, style
 from benchmark.reporting.read import aggregate
 from benchmark.reporting.read.reader import Results
 from benchmark.reporting.read.runs import number
@@ -40,16 +40,20 @@ _LETTERS = {Path.MOVETO: "M", Path.LINETO: "L", Path.CURVE3: "Q", Path.CURVE4: "
 
 
 def methods(names: Sequence[str]) -> list[dict[str, Any]]:
-    """Name, label, group and look of every method.
+    """Name, label, group and look of every method; the groups of a crowd are its families.
 
-    ``on`` says which are drawn before anyone asks: main methods; the ablation rows only where nothing else is there
-    to compare with.
+    ``beside`` names what is shown with its group, and ``on`` says which are drawn before anyone asks: main methods;
+    where those are not several, the first family of a crowd, or all of a few.
     """
-    looks = style.looks(names)
+    looks, crowd = style.looks(names), len(names) > families.CROWD
     groups = {name: known.group if (known := find(name)) else "main" for name in names}
-    several = sum(group == "main" for group in groups.values()) > 1
-    return [{"name": name, "label": style.label(name), "group": groups[name],
-             "on": groups[name] == "main" or not several, **drawn(looks[name])} for name in names]
+    first = [name for name in names if groups[name] == "main"]
+    if len(first) < 2:
+        first = next(iter(families.panels(names, names).values())) if crowd else list(names)
+    titles = {name: families.family(name) if crowd else "methods" if groups[name] == "main" else f"{groups[name]}s"
+              for name in names}
+    return [{"name": name, "label": style.label(name), "group": titles[name], "on": name in first,
+             "beside": families.references([name], names), **drawn(looks[name])} for name in names]
 
 
 def drawn(look: style.Look) -> dict[str, Any]:
@@ -102,7 +106,7 @@ def _curves(results: Results, task: str, kind: str) -> list[dict[str, Any]]:
                 "diverged": sum(run.diverged for run in results.of(task, method)),
                 "x": _row(curve.grid / AXES[kind].divisor), "y": _row(curve.mean),
                 "low": None if curve.low is None else _row(curve.low),
-                "high": None if curve.high is None else _row(curve.high),
+                "high": None if curve.high is None else _row(curve.high), "sampled": curve.sampled,
             })
     return found
 
@@ -116,14 +120,14 @@ def _scores(results: Results, tables: Sequence[Table]) -> dict[str, Any]:
         for entry in (entry for entry in aggregate.aggregate(results) if entry.method in results.headline):
             dots = [value for values in found[entry.method].values() for value in values]
             rows.append(_score(index(entry.method), entry.score, entry.word, entry.n, dots))
-        panels.append(_panel("All tasks: interquartile mean", "test reward increase [sd of r₀]", rows))
+        panels.append(_panel(results, "All tasks: interquartile mean", "test reward increase [sd of r₀]", rows))
     for table in tables:
         rows = []
         for row in table.rows:
             cell = row.cells["reward_increase"]
             estimate = None if cell.mean is None else aggregate.mean_estimate(cell.values)
             rows.append(_score(index(row.method), estimate, cell.word, len(row.seeds), cell.values))
-        panels.append(_panel(f"{table.title}: mean", "test reward increase [r₀ score]", rows))
+        panels.append(_panel(results, f"{table.title}: mean", "test reward increase [r₀ score]", rows))
     return {
         "title": "Scores at the end of the budget",
         "note": "Large mark: the average named above the chart. Bar: its 95 % bootstrap interval over seeds"
@@ -133,8 +137,11 @@ def _scores(results: Results, tables: Sequence[Table]) -> dict[str, Any]:
     }
 
 
-def _panel(title: str, unit: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
-    return {"title": f"{title}, {counted([row['n'] for row in rows])}", "unit": unit, "rows": rows}
+def _panel(results: Results, title: str, unit: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    found = {results.methods[row["method"]]: row for row in rows}
+    order = families.ranked(list(found), {method: row["value"] for method, row in found.items()})
+    return {"title": f"{title}, {counted([row['n'] for row in rows])}", "unit": unit,
+            "rows": [found[method] for method in order if method]}
 
 
 def _score(method: int, estimate: aggregate.Estimate | None, word: str, n: int,

@@ -18,31 +18,49 @@ function switchTo(chosen) {
   update();
 }
 
+// The groups of the methods: of a crowd, its families.
+const groups = [...new Set(data.methods.map((method) => method.group))];
+const crowd = groups.length > 3;
+
+// All other curves fade, or none does.
+function highlight(name) {
+  for (const curve of document.querySelectorAll(".chart .curve")) {
+    curve.classList.toggle("faded", name !== null && curve.dataset.method !== name);
+  }
+}
+
 function legend(label) {
-  const groups = [...new Set(data.methods.map((method) => method.group))];
   const bar = node("div", { class: "controls legend", role: "group", "aria-label": label });
   for (const group of groups) {
     const holder = node("div", { class: "group" });
-    if (groups.length > 1) holder.append(node("span", { text: group === "main" ? "methods" : `${group}s` }));
+    if (groups.length > 1) holder.append(node("span", { text: group }));
     data.methods.forEach((method, i) => {
       if (method.group !== group) return;
       const press = () => { if (!on.delete(i)) on.add(i); update(); };
       const button = node("button", { type: "button", "data-method": method.name, click: press },
         swatch(method, i), method.label);
+      button.addEventListener("pointerenter", () => { if (on.has(i)) highlight(method.name); });
+      button.addEventListener("pointerleave", () => highlight(null));
       presses.push([button, i]);
       holder.append(button);
     });
     bar.append(holder);
   }
+  if (crowd) {
+    bar.classList.add("short"); // only what is switched on
+    const more = node("button", { type: "button", text: "choose methods", "aria-expanded": "false",
+      click: () => more.setAttribute("aria-expanded", !bar.classList.toggle("short")) });
+    bar.append(more);
+  }
   return bar;
 }
 
 function shortcuts() {
-  const base = (method) => method.name === "zopro";
   const choices = [["all", () => true], ["none", () => false]];
-  if (data.methods.some((method) => method.group !== "main")) {
-    choices.unshift(["methods only", (method) => method.group === "main"],
-      ["ablations only", (method) => method.group !== "main" || base(method)]);
+  for (const group of groups.length > 1 ? [...groups].reverse() : []) {
+    const own = data.methods.filter((method) => method.group === group);
+    const shown = new Set(own.flatMap((method) => [method.name, ...method.beside]));
+    choices.unshift([crowd ? group : `${group} only`, (method) => shown.has(method.name)]);
   }
   return node("div", { class: "group" }, node("span", { text: "show" }),
     ...choices.map(([text, chosen]) => node("button", { type: "button", text, click: () => switchTo(chosen) })));
@@ -73,7 +91,7 @@ function curvePicture(title, level, curves, kind) {
         read: (i) => [look.label, [
           `${kind.button}: ${plain(curve.x[i], kind.digits)} ${kind.unit}`,
           `reward increase ${signed(curve.y[i])}`,
-          curve.low ? `95 % interval ${signed(curve.low[i])} to ${signed(curve.high[i])}` : "one seed, no interval",
+          curve.low ? `95 % interval${curve.sampled ? " of prompts" : ""} ${signed(curve.low[i])} to ${signed(curve.high[i])}` : "one seed, no interval",
           `n = ${curve.n}${curve.diverged ? `, ${curve.diverged} diverged: ends where the first run does` : ""}`]] };
     }),
     // Over the curves, so that its words stay readable.

@@ -2,10 +2,9 @@
 
 import pytest
 
-from baselines.registry import method_groups
 from benchmark.core import escape
 from benchmark.reporting.plots import style
-from benchmark.reporting.plots.curves import mean_curve
+from benchmark.reporting.plots.paths import mean_curve
 from benchmark.reporting.tables import formats
 from benchmark.reporting.tables.formats import figure
 from benchmark.reporting.tables.per_task import Column
@@ -70,14 +69,6 @@ def test_markdown_limit_cuts_before_escaping():
 def test_a_value_that_rounds_to_zero_has_no_sign(value, expected):
     column = Column("k", "t", "u", "end", lambda run: None, signed=True)
     assert figure(value, column) == expected
-
-
-@pytest.mark.parametrize("group", ["main", "ablation"])
-def test_the_methods_of_a_group_differ_in_colour_and_in_marker(group):
-    methods = method_groups()[group]
-    assert set(methods) <= style.PALETTE.keys() and set(methods) <= style.LABELS.keys()
-    looks = style.looks(methods).values()
-    assert len({look.colour for look in looks}) == len({look.marker for look in looks}) == len(methods)
 
 
 def test_a_look_does_not_depend_on_company_or_spelling():

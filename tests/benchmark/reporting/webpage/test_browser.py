@@ -81,13 +81,23 @@ def test_shortcuts_show_groups(opened):
 
     assert shown() == ["rloo", "zopro", "mezo"]
     for name, expected in (
-        ("ablations only", ["zopro", "zopro-random"]), ("none", []),
+        ("ablations only", ["rloo", "zopro", "zopro-random"]), ("none", []),
         ("all", ["rloo", "zopro", "mezo", "zopro-random"]), ("methods only", ["rloo", "zopro", "mezo"]),
     ):
         press(opened, next(b for b in every(opened, ".chart .controls button") if b.text == name))
         assert shown() == expected
         empty = "No method is switched on." in one(opened, ".chart svg[tabindex]").text
         assert empty == (expected == [])
+
+
+def test_over_its_button_a_curve_stands_out(opened):
+    button = one(opened, ".chart .legend button[data-method='zopro']")
+    opened.execute_script("arguments[0].scrollIntoView({block: 'center'})", button)
+    ActionChains(opened).move_to_element(button).perform()
+    faded = {curve.get_attribute("data-method") for curve in every(opened, ".chart .curve.faded")}
+    assert faded == {"rloo", "mezo"}
+    ActionChains(opened).move_to_element(one(opened, "h1")).perform()
+    assert not every(opened, ".chart .faded")
 
 
 def test_axis_switches_between_compute_and_time(opened):

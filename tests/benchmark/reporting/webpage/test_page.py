@@ -246,8 +246,18 @@ def test_samples_are_few_short_and_of_one_prompt(data):
 
 def test_main_methods_are_on_and_ablations_off_where_both_are(results, data):
     assert [(m["name"], m["group"], m["on"]) for m in data["methods"]] == [
-        ("rloo", "main", True), ("zopro", "main", True), ("mezo", "main", True), ("zopro-random", "ablation", False)]
+        ("rloo", "methods", True), ("zopro", "methods", True), ("mezo", "methods", True),
+        ("zopro-random", "ablations", False)]
+    assert data["methods"][3]["beside"] == ["rloo", "zopro"]
     assert [m["on"] for m in payload.methods(("zopro", "zopro-random"))] == [True, True]
+
+
+def test_of_a_crowd_one_family_is_on():
+    crowd = ("rloo", "es", "es-plain", "eggroll", "lozo", "lozo-m", "subzero", "zo-muon", "fzoo")
+    found = payload.methods(crowd)
+    assert [m["name"] for m in found if m["on"]] == ["rloo", "es", "es-plain", "eggroll"]
+    assert list(dict.fromkeys(m["group"] for m in found)) == [
+        "main methods", "the reward itself", "low-rank directions", "random subspaces", "adaptive steps"]
 
 
 def test_looks_are_those_of_the_plots(data):
