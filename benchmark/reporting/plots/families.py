@@ -6,6 +6,7 @@ and a method is in the same company in every report.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 
 from baselines.method import Method
@@ -97,7 +98,8 @@ def ranked(methods: Sequence[str], value: Mapping[str, float | None]) -> list[st
     """
     if len(methods) <= CROWD:
         return list(methods)
+    known = {method: number for method, number in value.items() if number is not None}
     rows: list[str | None] = []
     for own in families(methods).values():
-        rows += [None, *sorted(own, key=lambda m: -float("inf") if value.get(m) is None else value[m], reverse=True)]
+        rows += [None, *sorted(own, key=lambda m: known.get(m, -math.inf), reverse=True)]
     return rows

@@ -136,7 +136,7 @@ def top_legend(figure: Figure, handles: Sequence[Line2D], names: Sequence[str], 
 
 def rows(axes: Axes, found: Sequence[str | None]) -> None:
     """A row a method from the top, ``None`` being the place of the title of the next one's family."""
-    titles = [families.family(found[i + 1]) if method is None else style.label(method)
+    titles = [families.family(found[i + 1] or "") if method is None else style.label(method)
               for i, method in enumerate(found)]
     axes.set_yticks(range(len(found)), titles, fontsize=9 if None in found else None)
     for y, (method, tick) in enumerate(zip(found, axes.get_yticklabels(), strict=True)):

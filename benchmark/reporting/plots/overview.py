@@ -104,8 +104,10 @@ def _values(runs: Sequence[FinishedRun], metric: str) -> list[float]:
 def _column(axes: Axes, results: Results, task: str, metric: str, rows: Sequence[str | None]) -> list[str]:
     """The rows of ``rows`` that ``task`` has; returns what lies outside the axes."""
     looks, outside = style.looks(results.methods), []
-    known = {m: own for m in rows if m and (own := _values(results.of(task, m), metric))}
-    edge = frame.floor([min(own) for own in known.values()], max(map(max, known.values()))) if known else None
+    known = {m: np.array(found) for m in rows if m and (found := _values(results.of(task, m), metric))}
+    lows = [float(own.min()) for own in known.values()]
+    edge = frame.floor(lows, max(float(own.max()) for own in known.values())) if known else None
+    left = -np.inf if edge is None else edge
     for y, method in enumerate(rows):
         if method is None or not (runs := results.of(task, method)):
             continue
@@ -114,21 +116,20 @@ def _column(axes: Axes, results: Results, task: str, metric: str, rows: Sequence
             axes.text(0.02, y, f"diverged ({lost} of {len(runs)})", transform=axes.get_yaxis_transform(), va="center",
                       fontsize=8, color=style.MUTED)
             continue
-        own = np.array(known.get(method, []))
-        inside = own if edge is None else own[own >= edge]
+        own = known.get(method, np.empty(0))
+        inside = own[own >= left]
         spread = np.linspace(-0.25, 0.25, len(inside)) if len(inside) > 1 else np.zeros(len(inside))
         axes.plot(inside, y + spread, color=look.colour, marker="o", markersize=3, linestyle="none", alpha=0.6,
                   markeredgewidth=0, zorder=3)
-        frame.beyond(axes, [(edge, y)] * (len(inside) < len(own)), look.colour, CARETLEFTBASE)
-        outside += [f"{style.label(method)}, {results.title(task)}, {frame.minus(v)}" for v in own
-                    if edge is not None and v < edge]
+        frame.beyond(axes, [(left, y)] * (len(inside) < len(own)), look.colour, CARETLEFTBASE)
+        outside += [f"{style.label(method)}, {results.title(task)}, {frame.minus(v)}" for v in own[own < left]]
         error = runs[0].metric("final", f"{metric}_se")
         bounds = frame.interval(own)
         if len(own) == 1 and error is not None:
             bounds = own[0] - statistics.NORMAL * error, own[0] + statistics.NORMAL * error
         if bounds:
             axes.plot(bounds, [y, y], color=style.INK, linewidth=1.4, zorder=4)
-        if len(own) and (edge is None or own.mean() >= edge):
+        if len(own) and own.mean() >= left:
             axes.plot([own.mean()], [y], color=look.colour, marker=look.marker, markersize=6.5, zorder=5,
                       markeredgecolor=style.INK, markeredgewidth=0.7)
     if edge is not None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -22,7 +23,7 @@ from benchmark.reporting.read.reader import Results
 from benchmark.reporting.read.runs import FinishedRun
 
 KL = "KL to π₀ on validation prompts [nats per completion]"
-BOUND = {"color": style.INK, "linewidth": 0.8, "linestyle": (0, (5, 3))}
+BOUND: dict[str, Any] = {"color": style.INK, "linewidth": 0.8, "linestyle": (0, (5, 3))}
 FAR = 1e4  # nats, beyond every axis
 BOUNDED = " Thin dashed line: sd(r₀) · √(2 KL), which to leading order no increase exceeds (mean over seeds)."
 PATH = (

@@ -36,8 +36,9 @@ def scores(results: Results, found: Scores) -> Figure:
     A crowd is sorted within its families.
     """
     summary = {a.method: a for a in aggregate.aggregate(results)}
+    levels = {a.method: a.score.value if a.score else None for a in summary.values()}
     every = [m for group in style.groups(results.headline).values() for m in group]
-    rows = families.ranked(list(dict.fromkeys(every)), {m: a.score and a.score.value for m, a in summary.items()})
+    rows = families.ranked(list(dict.fromkeys(every)), levels)
     figure = frame.new(PAGE, 2.6 + (0.42 if None not in rows else 0.3) * len(rows))
     axes = figure.add_subplot()
     axes.axvline(0, zorder=1, **DASHED)
@@ -175,7 +176,7 @@ def _draw_profile(axes: Axes, found: Scores, looks: Mapping[str, style.Look], th
     for depth, method in enumerate(reversed(found)):
         look = looks[method]
         share, low, high = profile_curve(found[method], thresholds)
-        if low is not None:
+        if low is not None and high is not None:
             axes.fill_between(thresholds, low, high, color=look.colour, alpha=0.12, linewidth=0, zorder=depth)
         axes.plot(thresholds, share, color=look.colour, linestyle=look.line, linewidth=look.width, marker=look.marker,
                   markersize=7, markevery=slice(8 + 3 * depth, None, 36), zorder=20 + depth,

@@ -204,7 +204,7 @@ def test_figures_have_size_labels_and_units(golden):
     }.items():
         for task, title in (("wmt20_mlqe", "WMT20 MLQE en-de"), ("hh_rlhf", "HH-RLHF")):
             svg = (golden.folder / f"{name}_{task}.svg").read_text(encoding="utf-8")
-            for words in (label, "reward [r₀ score, validation]", title, "ZOPrO", "MeZO", "runs used"):
+            for words in (label, "increase in reward", "[r₀ score, validation]", title, "ZOPrO", "MeZO", "runs used"):
                 assert words in svg, (name, task, words)
 
 
