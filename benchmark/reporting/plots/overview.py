@@ -71,8 +71,8 @@ def ends(results: Results) -> Figure:
     """
     readings = [(task, metric) for task in results.tasks for metric in ("reward", results.judge(task)) if metric]
     gains = {m: [v for run in results.runs if run.method == m for v in _values([run], "reward")]
-             for m in results.methods}
-    rows = families.ranked(results.methods, {m: float(np.mean(own)) for m, own in gains.items() if own})
+             for m in results.headline}
+    rows = families.ranked(results.headline, {m: float(np.mean(own)) for m, own in gains.items() if own})
     figure = frame.new(WIDE, 2.4 + 0.235 * len(rows))
     grid = figure.subplots(1, len(readings), squeeze=False, sharey=True)[0]
     outside: list[str] = []
