@@ -18,14 +18,14 @@ from benchmark.reporting.plots.paths import PATH, draw_path
 from benchmark.reporting.read.reader import Results
 from benchmark.reporting.read.runs import FinishedRun
 
-ROWS = (
-    "Large markers: mean over n seeds; bars: its 95 % bootstrap interval over seeds; small dots: each seed. Families "
-    "are sorted by the mean reward increase over tasks. Test split."
-)
-SAMPLED = (
-    "Markers: one run each; bars: 95 % interval from prompts and completions (1.96 standard errors), not from seeds. "
-    "Families are sorted by the mean reward increase over tasks. Test split."
-)
+SEVERAL = "Large markers: mean over n seeds; bars: its 95 % bootstrap interval over seeds; small dots: each seed."
+ROWS = {  # by what curves.words says of the same runs
+    SEVERAL: SEVERAL,
+    curves.SAMPLED: "Markers: one run each; bars: 95 % interval from prompts and completions (1.96 standard errors of "
+                    "the increase), not from seeds.",
+    curves.ALONE: "Markers: one run each; a single seed has no interval.",
+}
+SORTED = " Test split. Families are sorted by the mean reward increase over tasks."
 
 
 def overview(results: Results) -> Figure:
@@ -81,14 +81,14 @@ def ends(results: Results) -> Figure:
         outside += _column(axes, results, task, metric, rows)
         frame.axis_format(axes, y=False)
         axes.margins(x=0.05)
-        axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]))
+        axes.xaxis.set_major_locator(MaxNLocator(3, steps=[1, 2, 2.5, 5, 10]))
         axes.set_title(results.title(task) if metric == "reward" else "", fontsize=11, fontweight="bold", pad=8)
         words, unit = style.JUDGES.get(metric, ("", ""))
         axes.set_xlabel(f"change in {words}\n[{unit}, test]" if words else "increase in reward\n[r₀ score, test]",
                         fontsize=9)
     frame.rows(grid[0], rows)
     tasks, methods = results.tasks, results.methods
-    how = SAMPLED if curves.words(results, tasks, methods, "") == curves.SAMPLED else ROWS
+    how = ROWS[curves.words(results, tasks, methods, SEVERAL)] + SORTED
     how += f" Outside the axes (arrows): {', '.join(outside)}." if outside else ""
     kinds = "; ".join(sorted({frame.seeds(results, t, results.methods_of(t)) for t in tasks}))
     frame.frame(figure, "Reward under one budget, every method from the same start", kinds, results.reduced(),
@@ -107,6 +107,7 @@ def _column(axes: Axes, results: Results, task: str, metric: str, rows: Sequence
     known = {m: np.array(found) for m in rows if m and (found := _values(results.of(task, m), metric))}
     lows = [float(own.min()) for own in known.values()]
     edge = frame.floor(lows, max(float(own.max()) for own in known.values())) if known else None
+    edge = None if edge is not None and edge > 0 else edge  # π₀ stays in sight
     left = -np.inf if edge is None else edge
     for y, method in enumerate(rows):
         if method is None or not (runs := results.of(task, method)):
