@@ -51,7 +51,7 @@ class ReportResult:
 def build_sheets(results: Results, tables: Sequence[Table]) -> list[Sheet]:
     """The tables over all tasks, "overall" first; without those that the runs cannot fill."""
     from benchmark.reporting.read import aggregate
-    from benchmark.reporting.tables import budgets, costs, headline, overall, paired, published
+    from benchmark.reporting.tables import budgets, costs, headline, labels, overall, paired, published
 
     found = [
         overall.overall(results, tables, aggregate.improvements(results)),
@@ -60,6 +60,7 @@ def build_sheets(results: Results, tables: Sequence[Table]) -> list[Sheet]:
         *budgets.equal(results, tables),
         budgets.target(results),
         costs.cost(results, tables),
+        labels.labels(results, tables),
         published.published(results, tables),
     ]
     return [sheet for sheet in found if sheet is not None]
