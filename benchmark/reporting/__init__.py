@@ -51,12 +51,13 @@ class ReportResult:
 def build_sheets(results: Results, tables: Sequence[Table]) -> list[Sheet]:
     """The tables over all tasks, "overall" first; without those that the runs cannot fill."""
     from benchmark.reporting.read import aggregate
-    from benchmark.reporting.tables import budgets, costs, headline, labels, overall, paired, published
+    from benchmark.reporting.tables import budgets, costs, headline, labels, overall, paired, published, verdict
 
     found = [
         overall.overall(results, tables, aggregate.improvements(results)),
         *(headline.headline(results, table) for table in tables),
         *paired.sheets(results, tables),
+        verdict.verdict(results),
         *budgets.equal(results, tables),
         budgets.target(results),
         costs.cost(results, tables),

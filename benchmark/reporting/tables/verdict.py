@@ -1,0 +1,75 @@
+"""ZOPrO against each of its rivals and controls, in words: the comparisons that decide the paper's claim."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from benchmark.core import paired
+from benchmark.core.paired import Difference
+from benchmark.reporting.plots import style
+from benchmark.reporting.read import scale
+from benchmark.reporting.read.reader import Results
+from benchmark.reporting.tables.headline import NOT_POWERED, left_out, of_unit
+from benchmark.reporting.tables.sheets import Sheet, decimal
+
+SUBJECT = "zopro"
+LEVEL = 0.05
+
+
+def verdict(results: Results) -> Sheet | None:
+    """Rivals × paired difference of reward and gold (or win rate) to ZOPrO, with a verdict; None where there is nothing
+    to compare, or rewards of several tasks have no common unit."""
+    units = {task: scale.unit(results, task) for task in results.tasks}
+    rivals = [method for method in results.headline if method != SUBJECT]
+    if SUBJECT not in results.headline or (len(units) > 1 and not all(unit.of_seed for unit in units.values())):
+        return None
+    judges = {results.judge(task) for task in results.tasks}
+    judge = judges.pop() if len(judges) == 1 else None
+    columns = {metric: _against(results, rivals, metric, units) for metric in ("reward", judge) if metric}
+    if not any(one.p is not None for found, _, _ in columns.values() for one in found.values()):
+        return None
+    names = {"reward": ("reward", units[results.tasks[0]].name)} | ({judge: style.JUDGES[judge]} if judge else {})
+    header = ["ZOPrO minus …"]
+    for metric in columns:
+        name, unit = names[metric]
+        header += [f"{name} (95 % interval) [{unit}]", f"p, {name}", f"verdict, {name}"]
+    rows = []
+    for rival in rivals:
+        row = [style.label(rival)]
+        for found, adjusted, asked in columns.values():
+            row += _texts(found.get(rival), adjusted.get(rival), asked)
+        rows.append((*row, str(max((found[rival].n for found, _, _ in columns.values() if rival in found), default=0))))
+    effects = [f"{names[metric][0]} {asked:.3f}" for metric, (_, _, asked) in columns.items() if asked is not None]
+    return Sheet(
+        key="verdict", title="ZOPrO against its rivals and controls",
+        intro="Change of ZOPrO minus that of the row's method, test split, within each task and seed, at equal "
+              "compute.",
+        header=(*header, "n [pairs]"), rows=tuple(rows),
+        notes=(*dict.fromkeys(of_unit(unit) for unit in units.values()),
+               "Interval: Student's t over the pairs. p: paired t-test, Holm-adjusted over the rows of a column. "
+               f"Higher, lower: p below {LEVEL}. Not powered: neither, and an effect as large as the one asked about "
+               "would not have been found with 80 % power. Alike: neither, though it would have been."
+               + (f" Asked about: half the best first-order method's change, {', '.join(effects)}." if effects else ""),
+               *left_out(results)),
+        reduced=results.reduced())
+
+
+def _against(results: Results, rivals: list[str], metric: str, units: Mapping[str, scale.Unit],
+             ) -> tuple[dict[str, Difference], dict[str, float], float | None]:
+    """Difference to each rival; p after Holm; the effect that is asked about."""
+    values = {rival: scale.differences(results, results.tasks, SUBJECT, rival, units, metric) for rival in rivals}
+    found = {rival: paired.difference(each) for rival, each in values.items() if each}
+    tests = {rival: one.p for rival, one in found.items() if one.p is not None}
+    adjusted = dict(zip(tests, paired.holm(list(tests.values())), strict=True)) if tests else {}
+    return found, adjusted, scale.mean_effect(results, results.tasks, metric, units)
+
+
+def _texts(one: Difference | None, p: float | None, asked: float | None) -> list[str]:
+    if one is None:
+        return ["n/a"] * 3
+    if one.low is None or one.high is None or p is None:
+        return [decimal(one.mean, 3, signed=True), "n/a", "a single pair"]
+    word = ("higher" if one.mean > 0 else "lower") if p < LEVEL else (
+        "alike" if scale.seen(one, asked) else NOT_POWERED)
+    return [f"{decimal(one.mean, 3, True)} ({decimal(one.low, 3, True)} to {decimal(one.high, 3, True)})",
+            "<0.001" if p < 0.001 else f"{p:.3f}", word]
