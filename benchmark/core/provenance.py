@@ -41,7 +41,7 @@ def folder_digest(folder: Path) -> str:
         ModelError: a file cannot be read.
     """
     total = hashlib.sha256()
-    files = [path for path in sorted(folder.rglob("*")) if path.is_file()] or [folder]
+    files = [folder] if folder.is_file() else [path for path in sorted(folder.rglob("*")) if path.is_file()]
     for path in files:
         name = path.relative_to(folder) if path != folder else Path(path.name)
         if any(part.startswith(".") for part in name.parts):
