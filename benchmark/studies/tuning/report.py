@@ -162,8 +162,8 @@ def trial_scores(outcome: Outcome) -> Figure:
     names = ["trial", "published setting (trial 0)", "chosen in the finals", f"below −{-EDGE:g}", "diverged or failed"]
     height = frame.top_legend(figure, marks, names, len(names))
     frame.frame(
-        figure, "Every trial of the search", f"profile {outcome.settings['profile']}, {outcome.settings['trials']} "
-        f"trials a method before extensions, {_seeds(outcome)}", _reduced(outcome),
+        figure, "Every trial of the search", f"profile {outcome.settings['profile']}, {_seeds(outcome)}",
+        _reduced(outcome),
         f"A dot is one trial, from left to right in the order of the search. {_intro(outcome)} Commit: "
         f"{', '.join(commit[:10] + commit[40:] for commit in outcome.commits)}.", height)
     return figure
