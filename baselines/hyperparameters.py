@@ -28,7 +28,7 @@ def published(default: Any, help: str, source: str, choices: tuple = (), minimum
 
 
 @dataclass(frozen=True)
-class RLOO:
+class RLOOSettings:
     k: int = published(2, "completions per prompt", "F rloo_config.py:55-59 (rloo_k)", minimum=2)
     kl_coef: float = published(0.05, "weight of the KL to the reference policy inside the reward",
                                "F rloo_config.py:55-59", minimum=0)
@@ -37,7 +37,7 @@ class RLOO:
 
 
 @dataclass(frozen=True)
-class PPO:
+class PPOSettings:
     k: int = published(1, "completions per prompt", "F ppo_trainer.py:403-609", minimum=1)
     kl_coef: float = published(0.05, "weight of the per-token KL penalty", "F ppo_config.py:62-69", minimum=0)
     clip: float = published(0.2, "clip range of the token-level ratio", "F ppo_config.py:62-69", minimum=0)
@@ -50,7 +50,7 @@ class PPO:
 
 
 @dataclass(frozen=True)
-class OnlineDPO:
+class OnlineDPOSettings:
     beta: float = published(0.1, "strength of the pull to the reference policy", "F online_dpo_config.py", minimum=0)
     loss: str = published("sigmoid", "preference loss", "F online_dpo_trainer.py:407-616", LOSSES)
     label_smoothing: float = published(0.0, "assumed share of wrong labels (cdpo, robust, exo_pair)",
@@ -59,7 +59,7 @@ class OnlineDPO:
 
 
 @dataclass(frozen=True)
-class DPO:
+class DPOSettings:
     beta: float = published(0.1, "strength of the pull to the reference policy", "R README", minimum=0)
     loss: str = published("sigmoid", "preference loss", "R trainers.py", LOSSES)
     label_smoothing: float = published(0.0, "assumed share of wrong labels (cdpo, robust, exo_pair)",
@@ -67,20 +67,20 @@ class DPO:
 
 
 @dataclass(frozen=True)
-class Reward:
+class RewardSettings:
     k: int = published(2, "completions per prompt", "as rloo_k, F rloo_config.py:55-59", minimum=1)
     kl_coef: float = published(0.05, "weight of the KL to the reference policy inside the reward",
                                "F rloo_config.py:55-59", minimum=0)
 
 
 @dataclass(frozen=True)
-class Backpropagation:
+class BackpropagationSettings:
     max_grad_norm: float = published(1.0, "gradient norm clip, 0 = none", "TF training_args.py:900; none in F's own "
                                      "training loops, which are RLOO's and PPO's", minimum=0)
 
 
 @dataclass(frozen=True)
-class WarmStart:
+class WarmStartSettings:
     warm_start_lr: float = published(5e-5, "AdamW learning rate of the first iteration (backpropagation)",
                                      "V trainers.py:204-220", minimum=0)
     warm_start_max_grad_norm: float = published(0.0, "gradient norm clip of the first iteration, 0 = none",
@@ -91,7 +91,7 @@ class WarmStart:
 
 
 @dataclass(frozen=True)
-class AdamW:
+class AdamWSettings:
     lr: float = published(5e-5, "learning rate", "V trainers.py:204-220, common to all its trainers", minimum=0)
     schedule: str = published("linear_iteration", "learning rate over the run, or over each iteration",
                               "TF training_args.py: linear to 0 in every trainer, one trainer an iteration", SCHEDULES)
@@ -99,32 +99,32 @@ class AdamW:
 
 
 @dataclass(frozen=True)
-class SGD:
+class SGDSettings:
     lr: float = published(1e-4, "learning rate", "M README, LoRA search range 1e-4/5e-5", minimum=0)
     schedule: str = published("constant", "learning rate over the run, or over each iteration", "M mezo.sh", SCHEDULES)
     weight_decay: float = published(0.0, "decoupled weight decay", "M mezo.sh", minimum=0)
 
 
 @dataclass(frozen=True)
-class Momentum(SGD):
+class MomentumSettings(SGDSettings):
     weight_decay: float = published(0.0, "weight decay, added to the estimate and so to what momentum keeps",
                                     "M mezo.sh", minimum=0)
     momentum: float = published(0.9, "share of the previous step that is kept", "Z zo-bench/trainer.py:321", minimum=0)
 
 
 @dataclass(frozen=True)
-class Muon(SGD):
+class MuonSettings(SGDSettings):
     momentum: float = published(0.95, "share of the previous step that is kept", "torch.optim.Muon", minimum=0)
 
 
 @dataclass(frozen=True)
-class TwoPoint:
+class TwoPointSettings:
     epsilon: float = published(1e-2, "size of the perturbation", "M README, LoRA", minimum=1e-12)
     samples: int = published(1, "directions an update, two readings each", "M mezo.sh: one", minimum=1)
 
 
 @dataclass(frozen=True)
-class Informed:
+class InformedSettings:
     decay: str = published("linear", "how the weight a of the previous update falls over an iteration",
                            "V trainers.py:722-726", ("linear", "exp", "constant"))
     initial_weight: float = published(0.999, "a at the start of an iteration", "V zopro.py:35-69", minimum=0)
@@ -137,13 +137,13 @@ class Informed:
 
 
 @dataclass(frozen=True)
-class Subspace:
+class SubspaceSettings:
     subspace_rank: int = published(64, "r, at most the smaller side of a matrix", "ZM llm/README", minimum=1)
     window: int = published(100, "updates that share a subspace", "ZM llm/README", minimum=1)
 
 
 @dataclass(frozen=True)
-class LowRank:
+class LowRankSettings:
     subspace_rank: int = published(2, "r, at most the smaller side of a matrix", "LO run_lozo.py:65-66", minimum=1)
     window: int = published(50, "updates that share V", "LO run_lozo.py:65-66", minimum=1)
     unevaluated: bool = published(False, "in the first update of a window follow another U than the one evaluated",
@@ -151,7 +151,7 @@ class LowRank:
 
 
 @dataclass(frozen=True)
-class BothHaar:
+class BothHaarSettings:
     subspace_rank: int = published(8, "r, at most the smaller side of a matrix", "SZ trainer.py (gauss_rank)",
                                    minimum=1)
     window: int = published(1000, "updates that share a subspace", "SZ README", minimum=1)
@@ -161,7 +161,7 @@ class BothHaar:
 
 
 @dataclass(frozen=True)
-class Cone:
+class ConeSettings:
     angle: float = published(1.35, "half the angle of the cone around the momentum, radians", "CM opt/examples/cone.sh",
                              minimum=0)
     momentum: float = published(0.99, "β: share of the momentum that is kept", "CM opt/examples/cone.sh", minimum=0)
@@ -170,50 +170,50 @@ class Cone:
 
 
 @dataclass(frozen=True)
-class Curvature:
+class CurvatureSettings:
     epsilon: float = published(1e-3, "size of the perturbation", "HZ HiZOO.sh", minimum=1e-12)
     smoothing: float = published(1e-8, "a: share of the new estimate in h", "HZ README (constant1e-8)", minimum=0)
 
 
 @dataclass(frozen=True)
-class OneSided:
+class OneSidedSettings:
     epsilon: float = published(1e-3, "size of the perturbation", "ZM llm/README", minimum=1e-12)
     samples: int = published(4, "directions an update, one reading each beside that of θ", "ZM llm/README", minimum=1)
 
 
 @dataclass(frozen=True)
-class Adam(SGD):
+class AdamSettings(SGDSettings):
     beta1: float = published(0.9, "decay of the mean of the estimates", "SZ+ appendix A", minimum=0)
     beta2: float = published(0.95, "decay of the mean of their squares", "SZ+ appendix A", minimum=0)
 
 
 @dataclass(frozen=True)
-class Blocks:
+class BlocksSettings:
     block: str = published("tensor", "what is perturbed and moved in one update", "Z zo-bench/trainer.py has modules",
                            ("tensor", "layer"))
 
 
 @dataclass(frozen=True)
-class SmallWeights:
+class SmallWeightsSettings:
     sparsity: float = published(0.75, "share of the entries of every tensor that stay", "chosen here; arXiv "
                                 "2402.15751 sets it for each task", minimum=0)
 
 
 @dataclass(frozen=True)
-class Normalised:
+class NormalisedSettings:
     epsilon: float = published(1e-3, "size of the perturbation", "FZ fzoo.sh", minimum=1e-12)
     samples: int = published(8, "directions an update, one reading each", "FZ fzoo.sh", minimum=2)
 
 
 @dataclass(frozen=True)
-class ScalarAdaptive(TwoPoint):
+class ScalarAdaptiveSettings(TwoPointSettings):
     memory: float = published(0.999, "share of the mean squared slope that is kept", "Adam's β₂, torch.optim.Adam; "
                               "that of arXiv 2605.03869 is not known", minimum=0)
     zeta: float = published(1e-8, "added to its root", "Adam's ε, torch.optim.Adam", minimum=1e-30)
 
 
 @dataclass(frozen=True)
-class RAdaZO(SGD):
+class RAdaZOSettings(SGDSettings):
     beta1: float = published(0.9, "share of the first moment that is kept", "Adam's β₁, torch.optim.Adam", minimum=0)
     beta2: float = published(0.999, "share of the second moment that is kept", "Adam's β₂, torch.optim.Adam", minimum=0)
     zeta: float = published(1e-8, "added to the second moment, under the root", "Adam's ε, torch.optim.Adam",
@@ -221,19 +221,19 @@ class RAdaZO(SGD):
 
 
 @dataclass(frozen=True)
-class ForwardGradient:
+class ForwardGradientSettings:
     samples: int = published(1, "directions an update", "Z trainer.py:1357-1424: one", minimum=1)
 
 
 @dataclass(frozen=True)
-class Best:
+class BestSettings:
     epsilon: float = published(1e-2, "size of the perturbation", "as MeZO, M README, LoRA", minimum=1e-12)
     samples: int = published(8, "perturbed points an update, of which the best may be kept", "as many as FZOO's, "
                              "FZ fzoo.sh", minimum=1)
 
 
 @dataclass(frozen=True)
-class Population:
+class PopulationSettings:
     sigma: float = published(1e-3, "size of the perturbation", "E es_fine-tuning_countdown.py", minimum=1e-12)
     population: int = published(30, "members, one reading each", "E es_fine-tuning_countdown.py", minimum=2)
     antithetic: bool = published(True, "members in pairs θ ± σz", "OE es.py: noise and its mirror image")
@@ -242,7 +242,7 @@ class Population:
 
 
 @dataclass(frozen=True)
-class LowRankPopulation:
+class LowRankPopulationSettings:
     sigma: float = published(1e-3, "size of the perturbation", "EG general_do_evolution.py:54-89", minimum=1e-12)
     population: int = published(32, "members, one reading each", "EG: 1,024 generations an update, 8 on each prompt; "
                                 "here every member reads every prompt", minimum=2)
@@ -250,26 +250,26 @@ class LowRankPopulation:
 
 
 @dataclass(frozen=True)
-class RandomFactors:
+class RandomFactorsSettings:
     factors: int = published(1, "rank of a member's perturbation of a matrix", "EG general_do_evolution.py:54-89",
                              minimum=1)
 
 
 @dataclass(frozen=True)
-class EachExample:
+class EachExampleSettings:
     epsilon: float = published(1e-2, "size of the perturbation", "as MeZO, M README, LoRA", minimum=1e-12)
     centred: bool = published(False, "take the mean of the examples' differences off them first", "arXiv 2606.02857 "
                               "divides by their deviation alone")
 
 
 @dataclass(frozen=True)
-class NoisyPairs(DPO):
+class NoisyPairsSettings(DPOSettings):
     margin: float = published(3.0, "log-probabilities under π₀ that differ by more make a pair clean",
                               "CO compute_gradients.py (noise_threshold)", minimum=0)
 
 
 @dataclass(frozen=True)
-class Comparison:
+class ComparisonSettings:
     lr: float = published(0.035, "step along the unit direction, if all perturbations helped",
                           "CO compute_gradients.py (step_size)", minimum=0)
     schedule: str = published("constant", "learning rate over the run, or over each iteration",
@@ -287,7 +287,7 @@ class Comparison:
 
 
 @dataclass(frozen=True)
-class SingularValues:
+class SingularValuesSettings:
     sigma: float = published(1e-2, "first deviation of the singular values", "as MeZO's epsilon; that of arXiv "
                              "2507.04453 was not to be had", minimum=1e-12)
     population: int = published(24, "members, one reading each", "4 + 3 ln n of cmaes for n = 1,000 singular values; "

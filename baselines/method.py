@@ -31,13 +31,13 @@ class FirstOrder:
         return f"backpropagation × {self.rule}"
 
     def settings(self) -> tuple[type, ...]:
-        return (RULES[self.rule].settings, hp.Backpropagation)
+        return (RULES[self.rule].settings, hp.BackpropagationSettings)
 
     def build(self, parameters: dict[str, Parameter], values: dict[str, Any], seed: int, stream: bool) -> Estimator:
         from baselines.estimators.backpropagation import Backpropagation
 
         rule = RULES[self.rule].build(parameters, values)
-        return Backpropagation(parameters, settings_from(hp.Backpropagation, values), rule)
+        return Backpropagation(parameters, settings_from(hp.BackpropagationSettings, values), rule)
 
     def passes(self, values: dict[str, Any], whole: bool) -> int:
         """An update's forward passes: its own and, as dear as one each, the gradients of activations and of weights."""
@@ -167,7 +167,7 @@ class Method:
 
     def fields(self) -> dict[str, dataclasses.Field]:
         """All hyperparameters of the method by name, the objective's first."""
-        warm = (hp.WarmStart,) if self.warm_start else ()
+        warm = (hp.WarmStartSettings,) if self.warm_start else ()
         return fields_of(OBJECTIVES[self.objective].settings, *self.estimator.settings(), *warm)
 
     def source(self, name: str) -> str:
@@ -193,7 +193,7 @@ class Method:
         if self.start:
             begun = self.start.resolved(overrides)
             begun["warm_start_schedule"] = warm_schedule(begun)
-            names = fields_of(OBJECTIVES[self.objective].settings, hp.WarmStart)
+            names = fields_of(OBJECTIVES[self.objective].settings, hp.WarmStartSettings)
             inherited |= {name: begun[name] for name in names if name in fields}
         return {**published, **inherited, **self.defaults, **overrides.get(self.name, {})}
 
@@ -213,7 +213,7 @@ class Method:
         """
         if not warm:
             return self.estimator.build(parameters, values, seed, stream)
-        begin = settings_from(hp.WarmStart, values)
+        begin = settings_from(hp.WarmStartSettings, values)
         settings = {"lr": begin.warm_start_lr, "max_grad_norm": begin.warm_start_max_grad_norm,
                     "schedule": warm_schedule(values), "weight_decay": 0.0}
         return FirstOrder().build(parameters, settings, seed, stream)
@@ -221,5 +221,5 @@ class Method:
 
 def warm_schedule(values: dict[str, Any]) -> str:
     """The learning-rate schedule of a method's warm start."""
-    own = settings_from(hp.WarmStart, values).warm_start_schedule
+    own = settings_from(hp.WarmStartSettings, values).warm_start_schedule
     return values["schedule"] if own == "method" else own

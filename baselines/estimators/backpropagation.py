@@ -13,7 +13,7 @@ from benchmark.core.errors import RunError
 class Backpropagation:
     """The exact gradient of the batch, its norm clipped, and a rule's step along it."""
 
-    def __init__(self, parameters: dict[str, torch.nn.Parameter], settings: hp.Backpropagation, rule: Rule):
+    def __init__(self, parameters: dict[str, torch.nn.Parameter], settings: hp.BackpropagationSettings, rule: Rule):
         self.parameters, self.settings, self.rule = parameters, settings, rule
         self.warnings: list[str] = []
 

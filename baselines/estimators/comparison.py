@@ -24,12 +24,12 @@ class Comparison:
 
     copies = 1.0  # u, in float32
 
-    def __init__(self, parameters: dict[str, torch.nn.Parameter], settings: hp.Comparison, seed: int):
+    def __init__(self, parameters: dict[str, torch.nn.Parameter], settings: hp.ComparisonSettings, seed: int):
         self.parameters, self.settings, self.seed, self.updates = parameters, settings, seed, 0
         self.warnings: list[str] = []
 
     @staticmethod
-    def forwards(settings: hp.Comparison) -> int:
+    def forwards(settings: hp.ComparisonSettings) -> int:
         """θ, its perturbations, the trial step."""
         return 1 + settings.samples + (settings.trial > 0)
 

@@ -90,7 +90,7 @@ class ScalarAdaptive(TwoPoint):
     """Two-point slopes over √v̂ + ζ, where v is a running mean of the squared mean slope (MEAZO, Dbouk et al. 2026,
     arXiv 2605.03869): Adam's second moment in one number."""
 
-    def __init__(self, settings: hp.ScalarAdaptive):
+    def __init__(self, settings: hp.ScalarAdaptiveSettings):
         super().__init__(settings)
         self.second, self.updates = 0.0, 0
 
@@ -114,7 +114,7 @@ class ForwardGradient(Probe):
 
     exact = True
 
-    def __init__(self, settings: hp.ForwardGradient):
+    def __init__(self, settings: hp.ForwardGradientSettings):
         self.settings, self.epsilon = settings, 0.0  # nothing is perturbed
 
     @property
@@ -146,7 +146,7 @@ class Population(Probe):
     Antithetic: members come in pairs θ ± σz.
     """
 
-    def __init__(self, settings: hp.Population):
+    def __init__(self, settings: hp.PopulationSettings):
         if settings.antithetic and settings.population % 2:
             raise ConfigError(f"population = {settings.population}: antithetic members come in pairs. Give an even "
                               f"number, or antithetic=false.")
@@ -182,7 +182,7 @@ class LowRankPopulation(Population):
     """The weights of EGGROLL (Sarkar et al. 2025, arXiv 2511.16652): z-scores as they are, σ√N in the place of 1, so
     that a step is about lr·σ in every entry."""
 
-    settings: hp.LowRankPopulation
+    settings: hp.LowRankPopulationSettings
 
     def weights(self, losses: Sequence[float]) -> dict[int, float]:
         scale = self.epsilon * math.sqrt(len(losses))
@@ -197,7 +197,7 @@ class EachExample(Probe):
     """L(θ + εz) − L(θ − εz) of every example along a direction of its own, over the standard deviation of these
     differences, over 2ε, averaged (GRZO, arXiv 2606.02857). Where all are the same, no update is made."""
 
-    settings: hp.EachExample
+    settings: hp.EachExampleSettings
     forwards, each = 2, True
 
     def points(self) -> list[tuple[int, float]]:

@@ -17,7 +17,7 @@ from benchmark.core.errors import ConfigError
 class SGD(Rule):
     """θ ← θ − lr·(ĝ + weight_decay·θ)."""
 
-    settings: hp.SGD
+    settings: hp.SGDSettings
 
     def step(self, names: list[str], estimate: torch.Tensor, lr: float) -> None:
         tensors = [self.parameters[name].data for name in names]
@@ -42,7 +42,7 @@ class Optimizer(Rule):
     """A rule of torch.optim, or any optimiser with that interface. With the schedule ``linear_iteration`` its state is
     new in every iteration, as in a pipeline that builds one trainer per iteration."""
 
-    def __init__(self, parameters: dict[str, Parameter], settings: hp.SGD):
+    def __init__(self, parameters: dict[str, Parameter], settings: hp.SGDSettings):
         super().__init__(parameters, settings)
         self.optimizer = self.make(list(parameters.values()))
 
@@ -95,7 +95,7 @@ class Momentum(Optimizer):
     """Heavy ball: m ← μ m + ĝ; θ ← θ − lr·m."""
 
     copies = 1.0
-    settings: hp.Momentum
+    settings: hp.MomentumSettings
 
     def make(self, parameters: list[Parameter]) -> torch.optim.Optimizer:
         return torch.optim.SGD(parameters, lr=self.settings.lr, momentum=self.settings.momentum,
@@ -106,7 +106,7 @@ class Muon(Optimizer):
     """Momentum whose step is orthogonalised by Newton–Schulz iterations (Jordan et al. 2024), for matrices."""
 
     copies = 1.0
-    settings: hp.Muon
+    settings: hp.MuonSettings
 
     def make(self, parameters: list[Parameter]) -> torch.optim.Optimizer:
         if others := [tuple(parameter.shape) for parameter in parameters if parameter.ndim != 2]:
@@ -127,7 +127,7 @@ class Averaged(Momentum):
 class Adam(AdamW):
     """Adam with decay rates of its own."""
 
-    settings: hp.Adam
+    settings: hp.AdamSettings
 
     def make(self, parameters: list[Parameter]) -> torch.optim.Optimizer:
         return torch.optim.AdamW(parameters, lr=self.settings.lr, weight_decay=self.settings.weight_decay,
@@ -160,9 +160,9 @@ class RAdaZO(Rule):
     m ← β₁m + (1 − β₁)ĝ; v ← β₂v + (1 − β₂)m²; θ ← θ − lr·(m / √(v + ζ) + weight_decay·θ). Moments are float32."""
 
     copies = 2.0
-    settings: hp.RAdaZO
+    settings: hp.RAdaZOSettings
 
-    def __init__(self, parameters: dict[str, Parameter], settings: hp.RAdaZO):
+    def __init__(self, parameters: dict[str, Parameter], settings: hp.RAdaZOSettings):
         super().__init__(parameters, settings)
         self.moments: dict[str, list[torch.Tensor]] = {}  # m and v
 

@@ -27,7 +27,7 @@ class SingularValues:
 
     copies = 3.0  # W, U and V
 
-    def __init__(self, parameters: dict[str, torch.nn.Parameter], settings: hp.SingularValues, seed: int):
+    def __init__(self, parameters: dict[str, torch.nn.Parameter], settings: hp.SingularValuesSettings, seed: int):
         self.parameters, self.settings, self.seed = parameters, settings, seed
         self.warnings: list[str] = []
         self._start_at({name: p.data.clone() for name, p in parameters.items() if p.ndim == 2})
@@ -49,7 +49,7 @@ class SingularValues:
         return u, v
 
     @staticmethod
-    def forwards(settings: hp.SingularValues) -> int:
+    def forwards(settings: hp.SingularValuesSettings) -> int:
         return settings.population
 
     def begin_iteration(self, iteration: int, history: History) -> None:

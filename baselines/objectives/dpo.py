@@ -20,7 +20,7 @@ def pair_logprobs(policy: Policy, batch: Batch) -> tuple[torch.Tensor, torch.Ten
     return chosen, rejected
 
 
-def pair_loss(policy: Policy, batch: Batch, settings: hp.DPO | hp.OnlineDPO) -> torch.Tensor:
+def pair_loss(policy: Policy, batch: Batch, settings: hp.DPOSettings | hp.OnlineDPOSettings) -> torch.Tensor:
     """Preference loss of (chosen, rejected) pairs whose reference log-probabilities are in the batch.
 
     Log-probabilities are those of the model itself (temperature 1), as in every DPO implementation.
@@ -40,7 +40,7 @@ class DPO(Objective):
 
     rollout_passes = 1  # π₀'s
 
-    def __init__(self, context: Context, settings: hp.DPO):
+    def __init__(self, context: Context, settings: hp.DPOSettings):
         super().__init__(context, settings)
         self._reference: dict[int, tuple[float, float]] = {}
         self._order = ShuffledPasses(len(context.pairs), "pairs", context.seed)

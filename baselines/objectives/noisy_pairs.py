@@ -15,7 +15,7 @@ class NoisyPairs(DPO):
     update, because a comparison is one of single pairs.
     """
 
-    settings: hp.NoisyPairs
+    settings: hp.NoisyPairsSettings
 
     def collect(self) -> Batch:
         count, found, passed = max(1, self.context.sequences // 2) if self.warm else 1, list[int](), 0

@@ -13,7 +13,7 @@ from benchmark.lm.rollout import Batch
 class OnlineDPO(Objective):
     """Two completions per prompt; the one with the higher reward is chosen (ties: the first)."""
 
-    settings: hp.OnlineDPO
+    settings: hp.OnlineDPOSettings
 
     def collect(self) -> Batch:
         rollout = self.context.sampler.rollout(self.context.sequences, 2, reference_temperature=1.0)

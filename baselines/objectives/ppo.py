@@ -47,7 +47,7 @@ class PPO(Objective):
 
     rollout_passes, reading_passes = 4, 2  # those of the critic too
 
-    def __init__(self, context: Context, settings: hp.PPO):
+    def __init__(self, context: Context, settings: hp.PPOSettings):
         super().__init__(context, settings)
         self.critic: RewardModel = context.new_critic()
         self.critic.rereads = True

@@ -18,7 +18,7 @@ class Reward(Objective):
 
     sampled = True
     rollout_passes, reading_passes = 0, 3
-    settings: hp.Reward
+    settings: hp.RewardSettings
 
     def collect(self) -> Prompts:
         return self.context.sampler.prompts_for(self.context.sequences, self.settings.k)

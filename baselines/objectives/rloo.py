@@ -26,7 +26,7 @@ def clipped(advantages: torch.Tensor, ratio: torch.Tensor, clip: float) -> torch
 class RLOO(Objective):
     """The KL to π₀ is part of the reward (k1 estimate); the ratio is that of whole sequences."""
 
-    settings: hp.RLOO
+    settings: hp.RLOOSettings
 
     def collect(self) -> Batch:
         rollout = self.context.sampler.rollout(self.context.sequences, self.settings.k)

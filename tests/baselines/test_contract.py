@@ -98,7 +98,7 @@ def test_offline_dpo_is_charged_for_its_reference_once_per_pair(run_method, prep
     _, store = run_method("dpo", "budget.limit=1", "evaluation.points=1", "loop.iterations=1")
     row = lines(store, "updates.jsonl")[0]
     policy = prepared.policy(Meter(), 0)
-    objective = DPO(Context(policy, None, None, prepared.data.pairs, 8, 1.0, 0), hp.DPO())
+    objective = DPO(Context(policy, None, None, prepared.data.pairs, 8, 1.0, 0), hp.DPOSettings())
     batch = objective.collect()
     tokens = sum(int(part.mask.sum()) for part in batch.parts)
     assert row["spent"]["forward_tokens"] == pytest.approx(tokens * (3 + policy.trained), rel=1e-6)

@@ -211,7 +211,7 @@ def test_a_policy_that_did_not_move_is_an_error_with_a_remedy():
     ("constant", 0.7, 3, 0.999),
 ])
 def test_the_decay_of_the_previous_updates_weight(decay, progress, update, expected):
-    assert decayed(hp.Informed(decay=decay), progress, update) == pytest.approx(expected)
+    assert decayed(hp.InformedSettings(decay=decay), progress, update) == pytest.approx(expected)
 
 
 def test_the_exp_decay_counts_updates_of_the_iteration():

@@ -10,7 +10,7 @@ import torch
 from baselines.contract import Noise
 from baselines.estimators.directions.factors import RandomFactors
 from baselines.estimators.probes import Population
-from baselines.hyperparameters import RandomFactors as FactorSettings
+from baselines.hyperparameters import RandomFactorsSettings
 from benchmark.core.errors import ConfigError, RunError
 from tests.baselines.parts import make, step, z_of
 from tests.baselines.test_estimators import batch, linear_loss, parameters
@@ -138,7 +138,7 @@ def test_on_a_linear_loss_the_mean_step_is_along_the_gradient_by_the_stated_mult
 def test_a_low_rank_member_has_that_rank_and_the_length_of_a_dense_one():
     theta, squares = torch.zeros(24, 16), []
     for rank in (1, 3):
-        direction = RandomFactors({}, FactorSettings(rank))
+        direction = RandomFactors({}, RandomFactorsSettings(rank))
         z = [direction.z("w", theta, Noise(theta, "w", 0, update)) for update in range(400)]
         assert all(torch.linalg.matrix_rank(member) == rank for member in z[:20])
         squares = torch.stack([member.square().sum() for member in z])
@@ -146,7 +146,7 @@ def test_a_low_rank_member_has_that_rank_and_the_length_of_a_dense_one():
         assert torch.stack(z).mean().abs() < 4 / math.sqrt(400 * 24 * 16) * rank  # A and B are not the same numbers
         assert torch.stack([member.diagonal() for member in z]).mean().abs() < 4 / math.sqrt(400 * 16)
     vector = torch.zeros(50)
-    assert torch.equal(RandomFactors({}, FactorSettings(1)).z("v", vector, Noise(vector, "v", 0, 1)),
+    assert torch.equal(RandomFactors({}, RandomFactorsSettings(1)).z("v", vector, Noise(vector, "v", 0, 1)),
                        Noise(vector, "v", 0, 1)())
 
 

@@ -117,8 +117,8 @@ def test_adaptive_scales_without_memory_leave_the_sign(method, beside, values):
 
 def test_with_epsilon_for_the_deviation_fzoo_is_the_one_sided_estimate():
     losses = [1.0, 1.3, 0.8, 1.1]
-    ours = Normalised(hp.Normalised(epsilon=0.1, samples=3)).weights(losses)
-    theirs = OneSided(hp.TwoPoint(epsilon=0.1, samples=3)).weights(losses)
+    ours = Normalised(hp.NormalisedSettings(epsilon=0.1, samples=3)).weights(losses)
+    theirs = OneSided(hp.TwoPointSettings(epsilon=0.1, samples=3)).weights(losses)
     spread = statistics.pstdev(losses[1:])
     assert {i: weight * spread / 0.1 for i, weight in ours.items()} == pytest.approx(theirs)
 
@@ -135,7 +135,7 @@ def test_meazo_divides_by_the_running_root_mean_square_of_the_slopes():
 
 def test_radazo_takes_its_second_moment_from_the_first():
     params = {"a": torch.nn.Parameter(torch.zeros(3))}
-    settings = hp.RAdaZO(beta1=0.9, beta2=0.99, zeta=1e-3, weight_decay=0.1)
+    settings = hp.RAdaZOSettings(beta1=0.9, beta2=0.99, zeta=1e-3, weight_decay=0.1)
     rule, m, v, theta = RAdaZO(params, settings), torch.zeros(3), torch.zeros(3), torch.zeros(3)
     for update in range(3):
         gradient = torch.tensor([1.0, -2.0, 0.5]) * (update + 1)

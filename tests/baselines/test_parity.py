@@ -173,7 +173,7 @@ def test_dpo_losses(name, smoothing, beta, encoder, dpo_trainer):
                           label_smoothing=1e-3 if (name, smoothing) == ("exo_pair", 0.0) else smoothing)
     for seed in range(3):
         compare_losses(trainer, range(len(PAIRS)), encoder,
-                       hp.DPO(beta=beta, loss=name, label_smoothing=smoothing), seed)
+                       hp.DPOSettings(beta=beta, loss=name, label_smoothing=smoothing), seed)
 
 
 @pytest.mark.parametrize(("beta", "smoothing"), [(0.1, 0.1), (0.9, 0.3)])
@@ -181,7 +181,7 @@ def test_cdpo_is_aot_of_a_single_pair(beta, smoothing, encoder, dpo_trainer):
     """TRL's ``sigmoid`` ignores label smoothing; its ``aot`` sorts the rows of a batch, which does nothing to one."""
     trainer = dpo_trainer(loss_type=["aot"], beta=beta, label_smoothing=smoothing)
     for row in range(len(PAIRS)):
-        compare_losses(trainer, [row], encoder, hp.DPO(beta=beta, loss="cdpo", label_smoothing=smoothing), row)
+        compare_losses(trainer, [row], encoder, hp.DPOSettings(beta=beta, loss="cdpo", label_smoothing=smoothing), row)
 
 
 @pytest.mark.parametrize(("name", "beta"), [("sigmoid", 0.1), ("sigmoid", 0.5), ("ipo_mean", 0.1), ("apo_down", 0.5)])
@@ -191,7 +191,7 @@ def test_dpo_from_text_to_gradients(name, beta, policy, dpo_trainer):
     expected = trainer.compute_loss(trainer.model, trainer.data_collator(list(trainer.train_dataset)))
     expected.backward()
     gradients = take_gradients(policy)
-    objective = DPO(context(policy), hp.DPO(beta=beta, loss=name))
+    objective = DPO(context(policy), hp.DPOSettings(beta=beta, loss=name))
     assert_same(objective.loss(objective.collect()), expected, policy, gradients)
 
 
@@ -254,7 +254,7 @@ def test_rloo_advantages_and_loss(k, kl_coef, clip, policy, arguments, monkeypat
     theirs = trainer._generate_and_score_completions([row for row in PROMPTS for _ in range(k)])
     sampler = sampler_of(policy, monkeypatch, theirs["prompt_ids"], theirs["prompt_mask"], theirs["completion_ids"],
                          theirs["completion_mask"], rewards)
-    objective = RLOO(context(policy, sampler, 4 * k), hp.RLOO(k=k, kl_coef=kl_coef, clip=clip))
+    objective = RLOO(context(policy, sampler, 4 * k), hp.RLOOSettings(k=k, kl_coef=kl_coef, clip=clip))
     batch = objective.collect()
     assert_close(batch.values["old"], theirs["old_logps"], **TOLERANCE)
     assert_close(batch.values["advantages"], theirs["advantages"], **TOLERANCE)
@@ -291,7 +291,7 @@ def test_online_dpo_selection_and_loss(name, beta, policy, arguments, monkeypatc
     assert (ids[::2] != ids[1::2]).any(1).all()
     sampler = sampler_of(policy, monkeypatch, prompt_ids, prompt_mask, ids, mask,
                          torch.stack([first, second], 1).flatten())
-    objective = OnlineDPO(context(policy, sampler), hp.OnlineDPO(beta=beta, loss=name))
+    objective = OnlineDPO(context(policy, sampler), hp.OnlineDPOSettings(beta=beta, loss=name))
     batch = objective.collect()
     for part, rows in zip(batch.parts, ([0, 3, 4, 7], [1, 2, 5, 6]), strict=True):
         assert torch.equal(part.completion_ids, ids[rows]) and torch.equal(part.completion_mask, mask[rows])

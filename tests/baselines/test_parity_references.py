@@ -85,7 +85,7 @@ def test_what_ppo_collects():
         logprobs, reference, values = (ragged(stream) for _ in range(3))
         scores = torch.randn(ROWS, generator=stream)
         rollout = Rollout(numbered_sequences(), logprobs, reference, scores, 1)
-        batch = make_ppo(hp.PPO(gamma=0.9, lam=0.8, kl_coef=0.3), values, rollout=rollout).collect()
+        batch = make_ppo(hp.PPOSettings(gamma=0.9, lam=0.8, kl_coef=0.3), values, rollout=rollout).collect()
         rewards = [[-0.3 * (p - q) for p, q in zip(ps, qs, strict=True)]
                    for ps, qs in zip(rows_of(logprobs), rows_of(reference), strict=True)]
         for row, score in zip(rewards, scores.tolist(), strict=True):
@@ -114,7 +114,7 @@ def slow_ppo_loss(logprobs, values, stored, settings):
     return total / sum(LENGTHS)
 
 
-@pytest.mark.parametrize("settings", [hp.PPO(), hp.PPO(clip=0.05, value_clip=0.5, value_coef=1.0)])
+@pytest.mark.parametrize("settings", [hp.PPOSettings(), hp.PPOSettings(clip=0.05, value_clip=0.5, value_coef=1.0)])
 def test_ppo_losses_and_their_gradients(settings):
     """The gradients by central differences of the slow loss; micro-batches add up to the whole."""
     for seed in range(3):
@@ -158,7 +158,7 @@ def test_the_score_sits_on_the_last_token_of_a_sampled_completion(kl_coef, prepa
     monkeypatch.setattr(sampler, "rollout", lambda sequences, k: rollout)
     context = Context(policy=policy, sampler=sampler, pairs=(), sequences=32, temperature=1.0, seed=0,
                       new_critic=lambda: prepared.reward(meter, 0, "critic", policy=policy))
-    returns = PPO(context, hp.PPO(gamma=0.0, lam=0.0, kl_coef=kl_coef)).collect().values["returns"]
+    returns = PPO(context, hp.PPOSettings(gamma=0.0, lam=0.0, kl_coef=kl_coef)).collect().values["returns"]
 
     ids = rollout.sequences.completion_ids.tolist()
     last = [row.index(eos) if eos in row else len(row) - 1 for row in ids]

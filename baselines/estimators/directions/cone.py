@@ -21,11 +21,11 @@ START, HOLD = 0.1, 0.1  # β at first, and for which share of its warm-up
 class Cone(Direction):
     """z on the cone; m in float32."""
 
-    settings: hp.Cone
+    settings: hp.ConeSettings
     copies = 1.0
     learns = True
 
-    def __init__(self, parameters: dict[str, torch.nn.Parameter], settings: hp.Cone):
+    def __init__(self, parameters: dict[str, torch.nn.Parameter], settings: hp.ConeSettings):
         super().__init__(parameters, settings)
         self.momentum: dict[str, torch.Tensor] = {}  # m
         self.entries = sum(parameter.numel() for parameter in parameters.values())  # d
@@ -56,7 +56,7 @@ class Cone(Direction):
         self.momentum = {name: m.to(self.parameters[name].device) for name, m in state["momentum"].items()}
 
 
-def warmed_up(settings: hp.Cone, progress: float) -> float:
+def warmed_up(settings: hp.ConeSettings, progress: float) -> float:
     """β at ``progress``, the share of the run that is done: 0.1, then easing to its target until the warm-up ends."""
     if progress >= settings.warm_up:
         return settings.momentum

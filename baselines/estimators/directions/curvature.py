@@ -19,10 +19,10 @@ from benchmark.core.checkpoint import Saved
 class Curvature(Direction):
     """z scaled by h; h in float32, for in bfloat16 a change by 1e-8 of it is none."""
 
-    settings: hp.Curvature
+    settings: hp.CurvatureSettings
     copies = 1.0
 
-    def __init__(self, parameters: dict[str, torch.nn.Parameter], settings: hp.Curvature):
+    def __init__(self, parameters: dict[str, torch.nn.Parameter], settings: hp.CurvatureSettings):
         super().__init__(parameters, settings)
         self.h = {name: torch.ones_like(p.data, dtype=torch.float32) for name, p in parameters.items()}
         self.curvature = 0.0  # D/(2ε²) of the present update

@@ -13,7 +13,7 @@ from baselines.contract import Direction, Noise
 class RandomFactors(Direction):
     """z = A Bᵀ / √r with A, B ~ N(0, 1) for every matrix, Gaussian for every vector (EGGROLL, arXiv 2511.16652)."""
 
-    settings: hp.RandomFactors
+    settings: hp.RandomFactorsSettings
 
     def z(self, name: str, theta: torch.Tensor, noise: Noise) -> torch.Tensor:
         if theta.ndim != 2:

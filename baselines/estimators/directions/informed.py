@@ -47,7 +47,7 @@ def inner(a: torch.Tensor, b: torch.Tensor) -> float:
     return torch.dot(a.flatten().float(), b.flatten().float()).item()
 
 
-def decayed(settings: hp.Informed, progress: float, update: int) -> float:
+def decayed(settings: hp.InformedSettings, progress: float, update: int) -> float:
     """The weight a, clamped to [0, 1].
 
     Args:
@@ -66,10 +66,10 @@ def decayed(settings: hp.Informed, progress: float, update: int) -> float:
 class Informed(Direction):
     """z along the previous update, and noise beside it."""
 
-    settings: hp.Informed
+    settings: hp.InformedSettings
     copies = 2.0  # prev, and the reward model's update
 
-    def __init__(self, parameters: dict[str, torch.nn.Parameter], settings: hp.Informed):
+    def __init__(self, parameters: dict[str, torch.nn.Parameter], settings: hp.InformedSettings):
         super().__init__(parameters, settings)
         self.previous: Tensors = {}
         self.reward_update: Tensors = {}

@@ -17,9 +17,9 @@ LAYER = re.compile(r"\.layers?\.(\d+)\.|\.h\.(\d+)\.")
 class Blocks(Direction):
     """One block of tensors an update, in turn (block coordinate descent); the rest stays."""
 
-    settings: hp.Blocks
+    settings: hp.BlocksSettings
 
-    def __init__(self, parameters: dict[str, torch.nn.Parameter], settings: hp.Blocks):
+    def __init__(self, parameters: dict[str, torch.nn.Parameter], settings: hp.BlocksSettings):
         super().__init__(parameters, settings)
         blocks: dict[str, set[str]] = {}
         for name in parameters:
@@ -41,9 +41,9 @@ class SmallWeights(Direction):
     """Sparse-MeZO (Liu et al. 2024, arXiv 2402.15751): z ~ N(0, I) of entries with |θ| at most a threshold of their
     tensor, 0 of the others. The thresholds are quantiles of |θ| when the first update is made, and stay."""
 
-    settings: hp.SmallWeights
+    settings: hp.SmallWeightsSettings
 
-    def __init__(self, parameters: dict[str, torch.nn.Parameter], settings: hp.SmallWeights):
+    def __init__(self, parameters: dict[str, torch.nn.Parameter], settings: hp.SmallWeightsSettings):
         super().__init__(parameters, settings)
         if adapters := [name for name in parameters if "lora" in name]:
             raise ConfigError(f"sparse-mezo: {adapters[0]} belongs to an adapter, and the size of its entries says "

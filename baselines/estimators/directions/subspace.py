@@ -23,7 +23,7 @@ class Subspace(Direction):
 
     latent = True
 
-    def __init__(self, parameters: dict[str, torch.nn.Parameter], settings: hp.Subspace):
+    def __init__(self, parameters: dict[str, torch.nn.Parameter], settings: hp.SubspaceSettings):
         super().__init__(parameters, settings)
         self.since = 0  # first update of the present window
         self._kept: dict[str, tuple[int, Bases]] = {}
@@ -84,7 +84,7 @@ class LowRank(Subspace):
     """LOZO (Chen et al. 2024, arXiv 2410.07698): z = U Vᵀ with U (m, r) and V (n, r) Gaussian, U the coordinates; what
     is followed is g U Vᵀ / r, for E⟨G, U Vᵀ⟩ U Vᵀ = r G."""
 
-    settings: hp.LowRank
+    settings: hp.LowRankSettings
 
     def bases(self, shape: tuple[int, int], noise: Noise, since: int) -> tuple[None, torch.Tensor]:
         return None, gaussian(noise, shape[1], self.rank(shape), since, "V")
@@ -126,7 +126,7 @@ class BothHaar(Subspace):
     """SubZero's (Yu et al. 2024, arXiv 2410.08989): z = s U Z Vᵀ, U (m, r) and V (n, r) Haar, Z (r, r) the coordinates,
     s = √(mn) / r, with which E‖z‖² = mn, or 1. A factor of an adapter is searched in its most square shape."""
 
-    settings: hp.BothHaar
+    settings: hp.BothHaarSettings
 
     def matrix(self, name: str, theta: torch.Tensor) -> tuple[int, int] | None:
         if theta.ndim != 2 or "lora" not in name:

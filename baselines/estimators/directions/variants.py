@@ -28,7 +28,7 @@ class LastUpdate(Informed):
 
     copies, learns = 3.0, True
 
-    def __init__(self, parameters: dict[str, torch.nn.Parameter], settings: hp.Informed):
+    def __init__(self, parameters: dict[str, torch.nn.Parameter], settings: hp.InformedSettings):
         super().__init__(parameters, settings)
         self.last: dict[str, torch.Tensor] = {}  # of length 1; none before the first update after the warm start
 

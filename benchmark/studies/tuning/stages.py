@@ -44,7 +44,7 @@ def warm_owner(row: Method) -> str:
 
 def warm_names(row: Method) -> list[str]:
     """Hyperparameters that the warm start of ``row`` decides: its objective's, and the warm start's own."""
-    return [*fields_of(OBJECTIVES[row.objective].settings, hp.WarmStart)]
+    return [*fields_of(OBJECTIVES[row.objective].settings, hp.WarmStartSettings)]
 
 
 def searched_as(name: str, kind: str, folder: Path = SPACES) -> str | None:

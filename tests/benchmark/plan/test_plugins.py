@@ -26,7 +26,7 @@ IMPORTS = "from baselines.registry import *\nfrom baselines import hyperparamete
 ROW = IMPORTS + 'METHODS["mine"] = Method("mine", "rloo", ZerothOrder("gaussian"), "mine", group="mine", base="mezo")\n'
 PARTS = IMPORTS + """
 class Rule: ...
-RULES["own_rule"] = Part(f"{__name__}:Rule", hp.SGD)
+RULES["own_rule"] = Part(f"{__name__}:Rule", hp.SGDSettings)
 METHODS["part"] = Method("part", "rloo", ZerothOrder("gaussian", rule="own_rule"), "part", base="mezo")
 """
 TASK = IMPORTS + """
