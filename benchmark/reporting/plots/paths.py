@@ -178,7 +178,7 @@ def frontier(results: Results) -> Figure:
                 axes.set_axis_off()
                 continue
             outside += draw_path(axes, results, task, own, "kl", y, behind)
-            axes.set_xlabel(KL if y != "reward" or not judge else "", fontsize=9)
+            axes.set_xlabel(KL.replace(" [", "\n[") if y != "reward" or not judge else "", fontsize=9)
             axes.tick_params(labelbottom=y != "reward" or not judge)
         column[0].set_title(results.title(task), fontsize=11.5, fontweight="bold", pad=8)
     handles, names = _legend(results, methods, tasks, "kl")
