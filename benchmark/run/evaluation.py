@@ -20,6 +20,7 @@ import torch
 from benchmark.core.errors import BenchmarkError, RunError
 from benchmark.core.files import write_json
 from benchmark.core.records import Metrics
+from benchmark.core.sections import Evaluation as EvaluationSettings
 from benchmark.lm.adapted import Tensors
 from benchmark.lm.policy import Policy
 from benchmark.lm.reward import RewardModel
@@ -28,6 +29,7 @@ from benchmark.run.estimates import effective_share, paired_increases, standard_
 from benchmark.run.judge import GoldJudge, Judge
 from benchmark.run.metrics import compute
 from benchmark.run.prepared import Prepared
+from tasks.examples import Prompt
 
 LEAST_SHARE = 0.5  # effective share of π₀'s completions from which on they measure a policy
 WITH_ERROR = ("reward", "gold", "win_rate")  # metrics with the standard error of their increase beside them
@@ -67,9 +69,8 @@ class Evaluator:
         self.prepared, self.initial_reward, self.seed, self.starts = prepared, initial_reward, seed, starts or {}
         self.temperature = prepared.config.decoding.temperature
         self.judge: Judge = prepared.judge()
-        counts = {"validation": config.validation_prompts, "test": config.test_prompts}
         self.copies = {"validation": config.validation_completions, "test": config.test_completions}
-        self.rows = {split: prepared.data.prompts[split][: count or None] for split, count in counts.items()}
+        self.rows = evaluated(prepared.data.prompts, config)
         self.prompts = {split: [encoder.prompt(row.text) for row in rows] for split, rows in self.rows.items()}
         self._kept: dict[str, Sequences] = {}  # π₀'s completions, as the models read them
 
@@ -228,6 +229,12 @@ def kl_to_reference(policy: Policy, sequences: Sequences, temperature: float, we
             divergence = divergence * (ratios.cumsum(1) - ratios).exp()
         total += (divergence * part.completion_mask).sum().item()
     return total / len(sequences)
+
+
+def evaluated(prompts: dict[str, list[Prompt]], settings: EvaluationSettings) -> dict[str, list[Prompt]]:
+    """Those of ``prompts`` that a policy is evaluated on, by split."""
+    counts = {"validation": settings.validation_prompts, "test": settings.test_prompts}
+    return {split: prompts[split][: count or None] for split, count in counts.items()}
 
 
 def save_starts(path: Path, starts: dict[str, Start]) -> None:

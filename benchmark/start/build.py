@@ -37,7 +37,7 @@ from benchmark.lm.trained import add_lora
 from benchmark.lm.training import accuracy, reward_cost, train_reward, train_sft
 from benchmark.plan.resolve import Config
 from benchmark.plan.sources import adapter_of
-from benchmark.run.evaluation import Evaluator, save_starts
+from benchmark.run.evaluation import Evaluator, evaluated, save_starts
 from benchmark.run.prepared import Prepared, PreparedData, parameter_count, read_encoder
 from benchmark.start.encoded_rows import Rows
 from benchmark.start.gold import scale
@@ -198,8 +198,7 @@ class Building:
         """See :func:`benchmark.start.gold.scale`; None where the task has no gold score."""
         if self.data.gold is None:
             return None
-        counts = {"validation": self.config.evaluation.validation_prompts, "test": self.config.evaluation.test_prompts}
-        prompts = {split: self.rows.prompts[split][: count or None] for split, count in counts.items()}
+        prompts = evaluated(self.rows.prompts, self.config.evaluation)
         return scale(self.data.gold, [said for _, said in self.rows.demonstrations], prompts)
 
     def evaluate_start(self) -> None:
