@@ -82,6 +82,12 @@ class Results:
                 return name
         return None
 
+    @property
+    def common_judge(self) -> str | None:
+        """The metric that judges every task; ``None`` where they have different ones."""
+        judges = {self.judge(task) for task in self.tasks}
+        return judges.pop() if len(judges) == 1 else None
+
     def reduced(self, task: str | None = None) -> str:
         """The words that a table or plot with too few seeds must carry; empty when there are enough."""
         n = min(self.seeds(t) for t in ([task] if task else self.tasks))

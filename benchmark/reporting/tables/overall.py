@@ -54,8 +54,7 @@ def overall(results: Results, tables: Sequence[Table], improvements: Improvement
     """
     entries = {entry.method: entry for entry in aggregate.aggregate(results)}
     units = {task: scale.unit(results, task) for task in results.tasks}
-    judges = {results.judge(task) for task in results.tasks}
-    judge = judges.pop() if len(judges) == 1 else None
+    judge = results.common_judge
     over = "" if len(tables) == 1 else ", mean over tasks"
     baselines = [b for b in BASELINES if b in results.methods]
     header = ["method"]

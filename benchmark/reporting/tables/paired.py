@@ -8,11 +8,12 @@ from benchmark.core import paired
 from benchmark.core.paired import Difference
 from benchmark.reporting.plots import style
 from benchmark.reporting.read import scale
+from benchmark.reporting.read.aggregate import Estimate
 from benchmark.reporting.read.reader import Results
 from benchmark.reporting.tables.headline import NOT_POWERED, left_out, of_unit
 from benchmark.reporting.tables.overall import BASELINES
 from benchmark.reporting.tables.per_task import Table
-from benchmark.reporting.tables.sheets import Sheet, decimal
+from benchmark.reporting.tables.sheets import Sheet, decimal, with_interval
 
 
 def sheets(results: Results, tables: Sequence[Table]) -> list[Sheet]:
@@ -72,10 +73,8 @@ def _sheet(results: Results, tables: Sequence[Table], units: dict[str, scale.Uni
 def _texts(one: Difference, adjusted: float | None, asked: float | None) -> list[str]:
     if one.low is None or one.high is None or one.wilcoxon is None or one.detectable is None or adjusted is None:
         return [decimal(one.mean, 3, signed=True), "n/a", "n/a"]
-    shown = f"{decimal(one.mean, 3, True)} ({decimal(one.low, 3, True)} to {decimal(one.high, 3, True)})"
-    if not scale.seen(one, asked):
-        shown = NOT_POWERED
-    return [shown, f"{_p(adjusted)} ({_p(one.wilcoxon)})", decimal(one.detectable, 3)]
+    shown = interval_text(one) if scale.seen(one, asked) else NOT_POWERED
+    return [shown, f"{p_text(adjusted)} ({p_text(one.wilcoxon)})", decimal(one.detectable, 3)]
 
 
 def _coverage(n: int) -> list[str]:
@@ -86,5 +85,10 @@ def _coverage(n: int) -> list[str]:
             f"simulations, that of exponential ones, which are very skewed, in {100 * skewed:.0f} %."]
 
 
-def _p(value: float) -> str:
+def interval_text(one: Difference) -> str:
+    """``+0.010 (-0.114 to +0.134)``."""
+    return with_interval(Estimate(one.mean, one.low, one.high), 3, signed=True)
+
+
+def p_text(value: float) -> str:
     return "<0.001" if value < 0.001 else f"{value:.3f}"

@@ -10,6 +10,7 @@ from benchmark.reporting.plots import style
 from benchmark.reporting.read import scale
 from benchmark.reporting.read.reader import Results
 from benchmark.reporting.tables.headline import NOT_POWERED, left_out, of_unit
+from benchmark.reporting.tables.paired import interval_text, p_text
 from benchmark.reporting.tables.sheets import Sheet, decimal
 
 SUBJECT = "zopro"
@@ -23,8 +24,7 @@ def verdict(results: Results) -> Sheet | None:
     rivals = [method for method in results.headline if method != SUBJECT]
     if SUBJECT not in results.headline or (len(units) > 1 and not all(unit.of_seed for unit in units.values())):
         return None
-    judges = {results.judge(task) for task in results.tasks}
-    judge = judges.pop() if len(judges) == 1 else None
+    judge = results.common_judge
     columns = {metric: _against(results, rivals, metric, units) for metric in ("reward", judge) if metric}
     if not any(one.p is not None for found, _, _ in columns.values() for one in found.values()):
         return None
@@ -60,7 +60,7 @@ def _against(results: Results, rivals: list[str], metric: str, units: Mapping[st
     values = {rival: scale.differences(results, results.tasks, SUBJECT, rival, units, metric) for rival in rivals}
     found = {rival: paired.difference(each) for rival, each in values.items() if each}
     tests = {rival: one.p for rival, one in found.items() if one.p is not None}
-    adjusted = dict(zip(tests, paired.holm(list(tests.values())), strict=True)) if tests else {}
+    adjusted = dict(zip(tests, paired.holm(list(tests.values())), strict=True))
     return found, adjusted, scale.mean_effect(results, results.tasks, metric, units)
 
 
@@ -71,5 +71,4 @@ def _texts(one: Difference | None, p: float | None, asked: float | None) -> list
         return [decimal(one.mean, 3, signed=True), "n/a", "a single pair"]
     word = ("higher" if one.mean > 0 else "lower") if p < LEVEL else (
         "alike" if scale.seen(one, asked) else NOT_POWERED)
-    return [f"{decimal(one.mean, 3, True)} ({decimal(one.low, 3, True)} to {decimal(one.high, 3, True)})",
-            "<0.001" if p < 0.001 else f"{p:.3f}", word]
+    return [interval_text(one), p_text(p), word]
