@@ -66,7 +66,7 @@ class TaskAdapter:
 
     name: ClassVar[str]
     title: ClassVar[str]
-    version: str = "1.0"
+    version: str = "1.1"
     prompt_role: ClassVar[str]
     completion_role: ClassVar[str]
     cue: str
@@ -121,6 +121,10 @@ class TaskAdapter:
 
     def gold(self, prompt: str, completion: str) -> float:
         """Return the quality in [0, 1] of any completion of a bundled prompt, from the texts alone."""
+        raise NotImplementedError
+
+    def reference(self, prompt: str) -> str:
+        """Return a best completion of a bundled prompt, whose gold is 1: what texts are compared with."""
         raise NotImplementedError
 
     def build(self, parsed: Sequence[Any], split: str, seed: int, pairing: str, notes: Counter[str]) -> Examples:
@@ -192,7 +196,8 @@ class TaskAdapter:
             scored={name: tuple(built[name].scored) for name in SPLITS},
             demonstrations=tuple(built["train"].demonstrations),
             prompts={
-                name: tuple(Prompt(text, reference) for text, reference in built[name].references.items())
+                name: tuple(Prompt(text, self.reference(text) if source == "bundled" else reference)
+                            for text, reference in built[name].references.items())
                 for name in SPLITS
             },
             rows=RowReport(len(raw), sum(map(len, split.values())), dict(rejected), dict(notes)),

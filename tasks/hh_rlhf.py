@@ -97,3 +97,6 @@ class HHRLHF(TaskAdapter):
     def gold(self, prompt: str, completion: str) -> float:
         """Return how good a reply is in the bundled world."""
         return clamped(world.gold, prompt, completion)
+
+    def reference(self, prompt: str) -> str:
+        return world.reference(prompt)

@@ -100,3 +100,6 @@ class SummarizeFromFeedback(TaskAdapter):
     def gold(self, prompt: str, completion: str) -> float:
         """Return how good a summary is in the bundled world."""
         return clamped(world.gold, prompt, completion)
+
+    def reference(self, prompt: str) -> str:
+        return world.reference(prompt)

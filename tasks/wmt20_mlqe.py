@@ -154,3 +154,6 @@ class Wmt20Mlqe(TaskAdapter):
     def gold(self, prompt: str, completion: str) -> float:
         """Return how good a translation is in the bundled world."""
         return clamped(world.gold, prompt, completion)
+
+    def reference(self, prompt: str) -> str:
+        return world.reference(prompt)

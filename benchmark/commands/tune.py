@@ -13,6 +13,7 @@ from benchmark.commands.grid import add_grid_options, carry_out, exit_code, read
 from benchmark.commands.options import make_folder, names, seed_list, show_files, task_titles
 from benchmark.core.errors import ConfigError
 from benchmark.plan.resolve import PROFILES
+from tasks import TASKS
 
 if TYPE_CHECKING:
     from benchmark.studies.tuning.scores import Found
@@ -31,6 +32,8 @@ def register(commands: argparse._SubParsersAction) -> None:
     add("--trials", type=int, default=16, metavar="N", help="trials of each method and each warm start, the published "
         "setting included (default 16)")
     add("--share", type=share, default=1 / 3, metavar="X", help="share of the budget that a trial has (default 1/3)")
+    add("--trial-task", action="append", metavar="NAME", help="a task on which the trials are run; repeat, or separate "
+        "by commas (default all that are searched); the finals are on all")
     add("--finalists", type=int, default=4, metavar="N", help="of the best trials, run again at the whole budget "
         "(default 4)")
     add("--final-seeds", action="append", metavar="N", help="their seeds, not 0-4 (default 101-103)")
@@ -41,7 +44,10 @@ def register(commands: argparse._SubParsersAction) -> None:
 
 def share(text: str) -> float:
     """A number or a fraction such as 1/3."""
-    return float(Fraction(text))
+    try:
+        return float(Fraction(text))
+    except (ValueError, ZeroDivisionError):
+        raise argparse.ArgumentTypeError(f"{text!r}: a number or a fraction such as 1/3") from None
 
 
 def command_tune(options: argparse.Namespace) -> int:
@@ -91,7 +97,8 @@ def make_search(options: argparse.Namespace, methods: list[str]) -> Search:
     from benchmark.studies.tuning.stages import searched_as
 
     plan = Plan(options.trials, tuple(seed_list(options.seeds or ["100"])), options.share, options.finalists,
-                tuple(seed_list(options.final_seeds or ["101-103"])))
+                tuple(seed_list(options.final_seeds or ["101-103"])),
+                tuple(names(options.trial_task, list(TASKS), "task")) if options.trial_task else ())
     config, sources = read_grid(options, [])
     search = Search(config, sources, trainable(methods, config), plan)
     for method in search.methods:
@@ -112,14 +119,14 @@ def describe(search: Search) -> str:
         lines += [f"{subject} trial {trial.number}: " + ", ".join(f"{k} = {v}" for k, v in trial.values.items())
                   for trial in trials]
     for subject in search.subjects:
-        screened = plan.trials * len(plan.seeds) * len(search.sources)
+        screened = plan.trials * len(plan.seeds) * len(search.trial_sources)
         finals = min(plan.finalists, plan.trials) * len(plan.final_seeds) * len(search.sources)
         each = [search.stage_config(subject, final).budget.limit for final in (False, True)]
         total += screened * each[0] + finals * each[1]
         lines.append(f"{subject}: {screened} runs of {each[0]:,.0f} {unit}, {finals} final runs of {each[1]:,.0f}"
                      f"{', shared by all that begin with it' if subject.warm else ''}")
     stages = Counter(subject.stage for subject in search.subjects)
-    extension = plan.extra * len(plan.seeds) * len(search.sources)
+    extension = plan.extra * len(plan.seeds) * len(search.trial_sources)
     return "\n".join([*lines, f"{stages['warm_start']} warm starts and {stages['method']} methods, {total:,.0f} {unit} "
                       f"in all; an edge at which a best trial lies adds {extension} runs, at most twice an edge"])
 

@@ -61,7 +61,8 @@ FIGURES = {
 GOLD_SCALE = {
     "constant": ("0–1", "of the constant text that does best on validation prompts, among demonstrations"),
     "copy": ("0–1", "of the prompt, copied"),
-    "demonstrations": ("0–1", "of the task's own answers"),
+    "demonstrations": ("0–1", "of demonstrations, on their own prompts"),
+    "references": ("0–1", "of the test prompts' references"),
 }
 PEAKS = {
     "loaded": ("MiB", "memory before the first update (not a peak)"),

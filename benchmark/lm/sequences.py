@@ -72,7 +72,8 @@ class Sequences:
             if uneven and len(self) > size:  # what stays one part stays in order
                 order = lengths.argsort(stable=True)
             parts = order.split(size)
-            self._cuts[batch] = [(order, self)] if len(parts) == 1 else [(rows, self.select(rows)) for rows in parts]
+            cut = [(order, self)] if len(parts) == 1 else [(rows, self.select(rows)) for rows in parts]
+            self._cuts[batch] = cut if self.known is None else [(rows, part.kept()) for rows, part in cut]
         return self._cuts[batch]
 
     def __len__(self) -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from benchmark.run.metrics import compute
 from benchmark.run.prepared import Prepared
 from tasks.examples import Prompt
 
+KEPT_TOKENS = 65_536  # of π₀'s completions with their prompts, up to which what the models say of them is kept
 LEAST_SHARE = 0.5  # effective share of π₀'s completions from which on they measure a policy
 WITH_ERROR = ("reward", "gold", "win_rate")  # metrics with the standard error of their increase beside them
 Values = dict[str, torch.Tensor]  # metric → (N, n) float64, one value a completion
@@ -43,7 +44,6 @@ class Start:
     Attributes:
         metrics: of π₀, the point from which every curve starts.
         tokens, texts: (B) completions.
-        logprobs: (B) log π₀ of each.
         values: metric → (B) its value for each. Of ``win_rate``: the judge's mean preference for it over all of the
             prompt's completions, itself a half.
     """
@@ -51,7 +51,6 @@ class Start:
     metrics: Metrics
     tokens: list[list[int]]
     texts: list[str]
-    logprobs: list[float]
     values: dict[str, list[float]]
 
 
@@ -85,9 +84,7 @@ class Evaluator:
         metrics |= self._task_metrics(texts, split, torch.ones(len(texts)))
         tokens = [ids[mask.bool()].tolist() for ids, mask in zip(
             sequences.completion_ids.cpu(), sequences.completion_mask.cpu(), strict=True)]
-        logprobs = self._logprobs(policy, self._sequences(split, tokens))
-        return Start(metrics, tokens, texts, logprobs.tolist(),
-                     {name: value.flatten().tolist() for name, value in values.items()})
+        return Start(metrics, tokens, texts, {name: value.flatten().tolist() for name, value in values.items()})
 
     def evaluate(self, policy: Policy, reward: RewardModel, split: str) -> Metrics:
         """Measure ``policy`` on ``split`` (``METRICS`` of ``benchmark.core.records``).
@@ -98,27 +95,30 @@ class Evaluator:
         start, n = self.starts[split], self.copies[split]
         base = {name: torch.tensor(value, dtype=torch.float64).view(-1, n) for name, value in start.values.items()}
         sequences, texts = self._start_sequences(split), start.texts
-        logs = self._logprobs(policy, sequences) - torch.tensor(start.logprobs, dtype=torch.float64)
-        share = effective_share(logs) if n > 1 else 0.0
-        weighted = share >= LEAST_SHARE  # not where it is NaN: sampling says what is wrong
-        if weighted:
-            ratios = logs.exp()
-            current = self._scores(sequences, reward, split)
-            increases = {name: weighted_increases(ratios.view(-1, n), value) for name, value in base.items()}
-            moved = current.mean() + weighted_increases(ratios.view(-1, n), current).mean()
-        else:
-            sequences, texts = self._sample(policy, split)
-            ratios = torch.ones(len(texts), dtype=torch.float64)
-            values = self._values(sequences, texts, reward, split)
-            wins = self.prefer(self._bodies(split), texts, start.texts)
-            values["win_rate"] = torch.tensor(wins, dtype=torch.float64).view(-1, n)
-            increases = {name: paired_increases(value, base[name]) for name, value in values.items()}
-            moved = self._scores(sequences, reward, split).mean()
+        logs, divergence = compare(policy, sequences, self.temperature)
+        ratios = logs.exp()  # (B, 1 + R): π/π₀ of what comes before each token, and of the whole
+        share = effective_share(logs[:, -1]) if n > 1 else 0.0
+        with rereading(reward):
+            if share >= LEAST_SHARE:  # not where it is NaN: sampling says what is wrong
+                kl = (divergence * ratios[:, :-1]).sum(1).mean().item()
+                weights = ratios[:, -1]
+                current = self._scores(sequences, reward, split)
+                increases = {name: weighted_increases(weights.view(-1, n), value) for name, value in base.items()}
+                moved = current.mean() + weighted_increases(weights.view(-1, n), current).mean()
+            else:
+                sequences, texts = self._sample(policy, split)
+                sequences = sequences.kept()
+                kl = compare(policy, sequences, self.temperature)[1].sum(1).mean().item()
+                weights = torch.ones(len(texts), dtype=torch.float64)
+                values = self._values(sequences, texts, reward, split)
+                wins = self.prefer(self._bodies(split), texts, start.texts)
+                values["win_rate"] = torch.tensor(wins, dtype=torch.float64).view(-1, n)
+                increases = {name: paired_increases(value, base[name]) for name, value in values.items()}
+                moved = self._scores(sequences, reward, split).mean()
         metrics = {name: start.metrics[name] + increase.mean().item() for name, increase in increases.items()}
         metrics |= {f"{name}_se": standard_error(increases[name]) for name in WITH_ERROR if name in increases}
-        return metrics | self._task_metrics(texts, split, ratios) | {
-            "current_reward": moved.item(), "kl": kl_to_reference(policy, sequences, self.temperature, weighted),
-            "ess": share}
+        return metrics | self._task_metrics(texts, split, weights) | {
+            "current_reward": moved.item(), "kl": kl, "ess": share}
 
     def examples(self, policy: Policy, reward: RewardModel, count: int) -> list[tuple[str, float]]:
         """A completion of ``policy`` for each of the first ``count`` test prompts, with its r₀ score."""
@@ -140,12 +140,9 @@ class Evaluator:
 
     def _start_sequences(self, split: str) -> Sequences:
         if split not in self._kept:
-            self._kept[split] = self._sequences(split, self.starts[split].tokens)
+            sequences = self._sequences(split, self.starts[split].tokens)
+            self._kept[split] = sequences.kept() if sequences.ids.numel() <= KEPT_TOKENS else sequences
         return self._kept[split]
-
-    def _logprobs(self, policy: Policy, sequences: Sequences) -> torch.Tensor:
-        """(B,) log-probability of each completion, float64."""
-        return policy.logprobs_chunked(sequences, self.temperature).double().sum(1).cpu()
 
     def _scores(self, sequences: Sequences, reward: RewardModel, split: str) -> torch.Tensor:
         return reward.score_chunked(sequences).double().cpu().view(-1, self.copies[split])
@@ -208,27 +205,37 @@ class Evaluator:
 
 
 @torch.no_grad()
-def kl_to_reference(policy: Policy, sequences: Sequences, temperature: float, weighted: bool = False) -> float:
-    """Mean over completions of KL(π ‖ π₀) in nats, both at ``temperature``.
+def compare(policy: Policy, sequences: Sequences, temperature: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """log(π/π₀) before each token of the completions and after the last (B, 1 + R), and KL(π ‖ π₀) of the next token's
+    distribution at each (B, R), in nats, 0 on padding; both at ``temperature``, float64, on the CPU.
 
-    The exact divergence of the next-token distributions, summed over each completion's positions: the expectation of
-    the usual log-ratio estimate over the sampled token (Rao–Blackwell), so never negative and far less noisy.
-
-    Args:
-        weighted: the completions are π₀'s, so that each position counts with π/π₀ of the tokens before it.
+    The sum of the divergences over π's own completions has the expectation of their log-ratios (Rao–Blackwell over the
+    sampled token), is never negative and far less noisy. Over π₀'s completions each weighs π/π₀ of what comes before.
     """
-    total = 0.0
-    for _, part in sequences.cut(policy.batch):
+    shape = sequences.completion_ids.shape
+    logs, divergences = torch.zeros(shape, dtype=torch.float64), torch.zeros(shape, dtype=torch.float64)
+    for rows, part in sequences.cut(policy.batch):
+        part = part.kept()  # π₀ is the policy below the first trained parameter
         with policy.merged():
             ours = (policy.logits(part).float() / temperature).log_softmax(2)
         with policy.reference():
             theirs = (policy.logits(part).float() / temperature).log_softmax(2)
-        divergence = (ours.exp() * (ours - theirs)).sum(2)
-        if weighted:
-            ratios = (ours - theirs).gather(2, part.completion_ids.unsqueeze(2)).squeeze(2) * part.completion_mask
-            divergence = divergence * (ratios.cumsum(1) - ratios).exp()
-        total += (divergence * part.completion_mask).sum().item()
-    return total / len(sequences)
+        ratios = ours - theirs
+        width = ratios.shape[1]
+        divergences[rows, :width] = ((ours.exp() * ratios).sum(2) * part.completion_mask).double().cpu()
+        logs[rows, :width] = (ratios.gather(2, part.completion_ids.unsqueeze(2)).squeeze(2)
+                              * part.completion_mask).double().cpu()
+    return torch.nn.functional.pad(logs.cumsum(1), (1, 0)), divergences
+
+
+@contextlib.contextmanager
+def rereading(reward: RewardModel) -> Iterator[None]:
+    """Inside, ``reward`` reads the same completions with more than one set of trained tensors."""
+    before, reward.rereads = reward.rereads, True
+    try:
+        yield
+    finally:
+        reward.rereads = before
 
 
 def evaluated(prompts: dict[str, list[Prompt]], settings: EvaluationSettings) -> dict[str, list[Prompt]]:
@@ -244,4 +251,5 @@ def save_starts(path: Path, starts: dict[str, Start]) -> None:
 def load_starts(path: Path) -> dict[str, Start]:
     """π₀'s completions per split, as :func:`save_starts` wrote them."""
     values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return {split: Start(**value) for split, value in values.items()}
+    names = [field.name for field in fields(Start)]  # earlier ones held more
+    return {split: Start(**{name: value[name] for name in names}) for split, value in values.items()}

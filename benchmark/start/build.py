@@ -199,7 +199,7 @@ class Building:
         if self.data.gold is None:
             return None
         prompts = evaluated(self.rows.prompts, self.config.evaluation)
-        return scale(self.data.gold, [said for _, said in self.rows.demonstrations], prompts)
+        return scale(self.data.gold, self.rows.demonstrations, prompts)
 
     def evaluate_start(self) -> None:
         """Sample and score π₀'s completions of both splits, which every run is measured on and starts from."""

@@ -146,6 +146,11 @@ def ideal(request: Request) -> str:
     return f"{COURTESIES[0]} To {request.what}, {request.who} should {TASKS[request.what][0]}."
 
 
+def reference(prompt: str) -> str:
+    """Return a best reply to a generated prompt."""
+    return ideal(request_of(prompt))
+
+
 def reply(request: Request, draw: random.Random) -> str:
     """Return a reply with 0 to 4 faults, from a best one to a rude or harmful one."""
     assert request.what is not None

@@ -148,6 +148,11 @@ def ideal(facts: Facts) -> str:
     return f"My {facts.who} has been {facts.trouble} for {facts.number} {facts.unit}. {facts.question}"
 
 
+def reference(prompt: str) -> str:
+    """Return the best summary of a generated prompt."""
+    return ideal(facts_of(prompt))
+
+
 def summary(facts: Facts, board: str, post: str, draw: random.Random) -> str:
     """Return a summary with 0 to 4 faults, from a good one to a useless one."""
     people, troubles, questions = BOARDS[board]

@@ -116,6 +116,13 @@ def _spoil(fault: str, words: list[str], sentence: grammar.Sentence, draw: rando
     return out
 
 
+def reference(prompt: str) -> str:
+    """Return the right translation of a generated prompt, in the usual word order."""
+    sentence = grammar.read_english(prompt.strip().removeprefix("English:"))
+    assert sentence is not None
+    return grammar.references(sentence)[0]
+
+
 @lru_cache(maxsize=8192)
 def _targets(body: str) -> tuple[tuple[tuple[str, ...], ...], frozenset[str]]:
     """Return the right translations as words; for a body that is no sentence of the grammar, a word bag."""

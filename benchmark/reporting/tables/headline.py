@@ -57,7 +57,7 @@ def headline(results: Results, table: Table) -> Sheet:
     if judge:
         header.append(f"{name} change [{style.JUDGES[judge][1]}]")
     if gold:
-        header.append("gold between best constant and demonstrations, π₀ → end [0–1]")
+        header.append("gold between best constant and references, π₀ → end [0–1]")
     header += [f"reward increase [{unit.name}]", f"bound √(2 KL) [{unit.name}]"] if unit.of_seed else [
         f"reward increase [{unit.name}]"]
     header += ["KL to π₀ [nats per completion]", f"reward at KL {FIXED_KL} [{unit.name}]",
@@ -86,7 +86,8 @@ def _notes(results: Results, judge: str | None, unit: Unit, asked: dict[str, flo
     notes = []
     if gold:
         listed = ", ".join(f"{words} {gold[key]:.3f}" for key, words in (
-            ("constant", "best constant text"), ("copy", "the prompt copied"), ("demonstrations", "demonstrations"))
+            ("constant", "best constant text"), ("copy", "the prompt copied"), ("demonstrations", "demonstrations"),
+            ("references", "references"))
             if key in gold)
         notes.append(f"Gold of answers that need no model (mean over seeds): {listed}.")
     if unit.of_seed:
@@ -170,7 +171,7 @@ def _cells(runs: Sequence[FinishedRun], metrics: Sequence[str], unit: Unit, aske
 
 
 def _on_scale(runs: Sequence[FinishedRun], when: str, gold: dict[str, float]) -> str:
-    """(gold − best constant) / (demonstrations − best constant)."""
+    """(gold − best constant) / (references − best constant)."""
     found = _mean(runs, lambda run: run.metric(when, "gold"))
-    span = gold["demonstrations"] - gold["constant"]
+    span = gold["references"] - gold["constant"]
     return "n/a" if found is None or span <= 0 else decimal((found[0] - gold["constant"]) / span, 2)

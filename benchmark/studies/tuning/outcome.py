@@ -175,8 +175,8 @@ def trial_rows(result: Found, tasks: Sequence[str]) -> list[dict[str, str]]:
 
 
 def _on(increases: Increases | None, task: str) -> float | str:
-    """Mean over the seeds of one task, or the word; nothing of a trial that was no finalist."""
-    return "" if increases is None else score({task: increases[task]})
+    """Mean over the seeds of one task, or the word; nothing where it was not run."""
+    return "" if increases is None or task not in increases else score({task: increases[task]})
 
 
 def _csv(outcome: Outcome) -> str:

@@ -72,7 +72,7 @@ def _row(outcome: Outcome, method: str, stage: str, trial: dict[str, str], setti
     return (name_of(method, stage), setting, _signed(trial["score"]),
             f"{final} ± {float(error):.3f}" if error else final or "–",
             ("yes" if entry["bracketed"] else "no") if chosen else "–",
-            *[_signed(trial.get(f"{task} final") or trial[task]) for task in outcome.settings["tasks"]], values)
+            *[_signed(trial.get(f"{task} final") or trial.get(task, "")) for task in outcome.settings["tasks"]], values)
 
 
 def _plain(value: str) -> str:

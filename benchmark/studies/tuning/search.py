@@ -36,7 +36,8 @@ class Plan:
 
     Attributes:
         trials: settings tried, the published one included, on ``seeds`` at ``share`` of the budget.
-        finalists: how many of the best are run again, on ``final_seeds`` at the whole budget.
+            Where ``tasks`` names some, on those alone.
+        finalists: how many of the best are run again, on ``final_seeds`` at the whole budget, on every task.
     """
 
     trials: int = 16
@@ -44,6 +45,7 @@ class Plan:
     share: float = 1 / 3
     finalists: int = 4
     final_seeds: tuple[int, ...] = (101, 102, 103)
+    tasks: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.trials < 1 or self.finalists < 1:
@@ -92,8 +94,16 @@ class Search:
     folder: Path = SPACES
 
     def __post_init__(self) -> None:
+        if strange := [task for task in self.plan.tasks if task not in self.sources]:
+            raise ConfigError(f"--trial-task {strange[0]}: not among the tasks that are searched "
+                              f"({', '.join(self.sources)}).")
         for subject in self.subjects:
             check_completions(self.spaces[subject], str(subject), self.config.loop.sequences_per_update)
+
+    @property
+    def trial_sources(self) -> dict[str, TaskSource]:
+        """Those on which every setting is tried."""
+        return {task: source for task, source in self.sources.items() if task in (self.plan.tasks or self.sources)}
 
     @cached_property
     def subjects(self) -> list[Subject]:
@@ -131,13 +141,14 @@ class Search:
     def cells(self, subject: Subject, trials: Iterable[Trial], begun: Mapping[str, Any], final: bool) -> list[Cell]:
         """Every run of ``trials``, trial by trial."""
         cells, seeds = [], list(self.plan.final_seeds if final else self.plan.seeds)
+        sources = self.sources if final else self.trial_sources
         for trial in trials:
             config, place = self.stage_config(subject, final), f"trial {trial.number} of {subject}"
             if begun:
                 config = with_method(config, warm_owner(get_method(subject.method)), dict(begun), place)
             config = with_method(config, subject.method, dict(trial.values), place)
             cells += [Cell(subject, trial.number, final, run)
-                      for run in make_runs(config, self.sources, [subject.method], seeds)]
+                      for run in make_runs(config, sources, [subject.method], seeds)]
         return cells
 
     def first_trials(self, subject: Subject) -> list[Trial]:
@@ -226,6 +237,7 @@ class Search:
         digest = hashlib.sha256(json.dumps(tasks, sort_keys=True).encode()).hexdigest()[:8]
         return {"profile": config.profile, "trials": plan.trials, "seeds": list(plan.seeds), "share": plan.share,
                 "finalists": plan.finalists, "final_seeds": list(plan.final_seeds), "tasks": list(tasks),
+                "trial_tasks": list(self.trial_sources),
                 "budget": {"kind": config.budget.kind, "limit": config.budget.limit}, "protocol": PROTOCOL,
                 "conditions": digest}
 

@@ -7,7 +7,7 @@ import torch
 
 from benchmark.core.meter import Meter
 from benchmark.lm.reward import RewardModel
-from benchmark.run.evaluation import kl_to_reference
+from benchmark.run.evaluation import compare
 
 
 @pytest.fixture
@@ -101,9 +101,15 @@ def test_policy_and_reward_updates_have_the_same_names_and_shapes(policy, reward
 
 def test_kl_is_zero_at_the_start_and_positive_after(policy, prompts):
     sequences, _ = policy.generate(prompts, 1.0, "x")
-    assert kl_to_reference(policy, sequences, 1.0) == 0
+    logs, divergence = compare(policy, sequences, 1.0)
+    assert not logs.any() and not divergence.any()
+    before = policy.logprobs_chunked(sequences, 0.7)
     move(policy)
-    assert kl_to_reference(policy, sequences, 1.0) > 0
+    logs, divergence = compare(policy, sequences, 0.7)
+    seen = sequences.completion_mask.bool()
+    assert (divergence[seen] > 0).all() and not divergence[~seen].any()
+    expected = (policy.logprobs_chunked(sequences, 0.7) - before).double().cumsum(1)
+    assert not logs[:, 0].any() and torch.allclose(logs[:, 1:], expected, atol=1e-4)
 
 
 def test_charges_are_those_counted_by_hand(policy, reward, meter, prompts):

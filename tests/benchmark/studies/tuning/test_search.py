@@ -95,6 +95,22 @@ def test_every_subject_gets_its_trials_on_every_task_and_then_finals_at_the_whol
     assert {run.budget.limit for run in finals} == {found.base.budget.limit}
 
 
+def test_trials_on_one_task_have_finals_on_all(tmp_path):
+    found = search("dpo", trials=4, finalists=2, tasks=("hh_rlhf",))
+    assert {cell.run.task for cell in found.advance(tmp_path)[0]} == {"hh_rlhf"}
+    # what does best on the trials' task destroys the policy on the other
+    (result,) = carry_out(found, tmp_path, lambda run, values: -values["lr"] if run.task == "wmt20_mlqe" else (
+        values["lr"]))
+    first, second = sorted((result.trials[number] for number in result.finals), key=lambda trial: trial.values["lr"])
+    assert result.chosen == min((first, second), key=lambda trial: trial.number)  # the means are equal
+    assert {task for increases in result.finals.values() for task in increases} == set(SOURCES)
+    rows = outcome_of([result], found.settings(), ["abc"]).trials
+    assert all("wmt20_mlqe" not in row and "hh_rlhf" in row for row in rows)
+    assert sum("wmt20_mlqe final" in row for row in rows) == 2
+    with pytest.raises(ConfigError, match="--trial-task summarize_from_feedback: not among the tasks"):
+        search("dpo", tasks=("summarize_from_feedback",))
+
+
 def test_the_winner_is_that_of_the_finals_with_its_standard_error(tmp_path):
     found = search("dpo", trials=4, finalists=2)
     lr = [trial.values["lr"] for trial in found.first_trials(Subject("dpo"))]
