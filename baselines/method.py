@@ -65,10 +65,11 @@ class ZerothOrder:
         return (RULES[self.rule].settings, PROBES[self.probe].settings, DIRECTIONS[self.direction].settings)
 
     def build(self, parameters: dict[str, Parameter], values: dict[str, Any], seed: int, stream: bool) -> Estimator:
-        from baselines.estimators.zeroth_order import ZerothOrder as Estimation
+        from baselines.estimators.zeroth_order import ZerothOrderEstimator
 
-        return Estimation(parameters, DIRECTIONS[self.direction].build(parameters, values), self._probe(values),
-                          lambda tensors: RULES[self.rule].build(tensors, values), seed, stream)
+        return ZerothOrderEstimator(parameters, DIRECTIONS[self.direction].build(parameters, values),
+                                    self._probe(values), lambda tensors: RULES[self.rule].build(tensors, values), seed,
+                                    stream)
 
     def _probe(self, values: dict[str, Any]) -> Probe:
         part = PROBES[self.probe]

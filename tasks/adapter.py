@@ -123,9 +123,9 @@ class TaskAdapter:
         """Return the quality in [0, 1] of any completion of a bundled prompt, from the texts alone."""
         raise NotImplementedError
 
-    def reference(self, prompt: str) -> str:
-        """Return a best completion of a bundled prompt, whose gold is 1: what texts are compared with."""
-        raise NotImplementedError
+    def reference(self, prompt: str) -> str | None:
+        """Return a best completion of a bundled prompt; ``None``: take what rows have, as elsewhere."""
+        return None
 
     def build(self, parsed: Sequence[Any], split: str, seed: int, pairing: str, notes: Counter[str]) -> Examples:
         """Return the examples of one split. The default takes ``parsed`` as preferences as they are.
@@ -196,7 +196,7 @@ class TaskAdapter:
             scored={name: tuple(built[name].scored) for name in SPLITS},
             demonstrations=tuple(built["train"].demonstrations),
             prompts={
-                name: tuple(Prompt(text, self.reference(text) if source == "bundled" else reference)
+                name: tuple(Prompt(text, (source == "bundled" and self.reference(text)) or reference)
                             for text, reference in built[name].references.items())
                 for name in SPLITS
             },

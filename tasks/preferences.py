@@ -1,7 +1,7 @@
 """Own data without code: pairs of completions, as the preference data sets of TRL and of the hub have them.
 
 A row has ``chosen`` and ``rejected``, and a ``prompt`` or none; the names of the columns are settings
-(``benchmark.core.sections.Preferences``). Each is a text or a list of messages ``{role, content}``:
+(``benchmark.core.sections.PreferencesSettings``). Each is a text or a list of messages ``{role, content}``:
 
 - ``chosen`` and ``rejected`` are completions, texts or lists of one message of the assistant, to a given ``prompt``;
 - they are whole conversations, as in UltraFeedback: what they have in common is the prompt;
@@ -65,11 +65,11 @@ class Preferences(TaskAdapter):
     completion_role = "Assistant"
 
     def __init__(self) -> None:
-        self.take(sections.Preferences())
+        self.take(sections.PreferencesSettings())
 
-    def take(self, settings: sections.Preferences) -> None:
+    def take(self, settings: sections.PreferencesSettings) -> None:
         self.settings, self.cue, self.truncation = settings, settings.cue, settings.truncation
-        usual = asdict(sections.Preferences())
+        usual = asdict(sections.PreferencesSettings())
         own = [f"{name} = {value!r}" for name, value in asdict(settings).items() if value != usual[name]]
         self.version = f"1.0+{digest(own)[:8]}" if own else "1.0"  # what rows are read as depends on them
 

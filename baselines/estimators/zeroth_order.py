@@ -26,7 +26,7 @@ GROUPED_ENTRIES = 2**18  # small tensors are updated together, up to so many ent
 KEPT_SAMPLES = 4  # samples of an update whose z are kept; those of further ones are made anew, as all are by a stream
 
 
-class ZerothOrder:
+class ZerothOrderEstimator:
     """ĝ = Σ wᵢ zᵢ, and a rule's step along it.
 
     The losses are read with perturbed tensors in the place of θ's, which itself is written to by the rule alone.

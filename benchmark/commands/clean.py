@@ -22,7 +22,7 @@ def register(commands: argparse._SubParsersAction) -> None:
 
 
 @dataclass(frozen=True)
-class Item:
+class Removable:
     """Something to remove, why, and what it takes on the disk in bytes."""
 
     path: Path
@@ -52,7 +52,7 @@ def command_clean(options: argparse.Namespace) -> int:
     return 0
 
 
-def unfinished(out: Path) -> list[Item]:
+def unfinished(out: Path) -> list[Removable]:
     """What can be removed from ``out``; nothing of a running run, no result of a finished one, nothing behind a link.
 
     Raises:
@@ -65,14 +65,14 @@ def unfinished(out: Path) -> list[Item]:
     for folder in run_folders(out):
         run = standing(folder)
         if run.state in UNFINISHED and _is_a_run(folder):
-            items.append(Item(folder, run.state, _bytes(folder)))
+            items.append(Removable(folder, run.state, _bytes(folder)))
         elif run.state in FINISHED and not holder(folder):
             left = sorted({path for pattern in LEFT_BEHIND for path in folder.glob(pattern)})
-            items += [Item(path, "left behind by a finished run", _bytes(path)) for path in left]
+            items += [Removable(path, "left behind by a finished run", _bytes(path)) for path in left]
     for path in sorted(out.glob("*.part")):
         # A preparation in the making has the lock of the folder that it will be.
         if PREPARATION.fullmatch(path.name) and not path.is_symlink() and not holder(path.with_suffix("")):
-            items.append(Item(path, "half-written", _bytes(path)))
+            items.append(Removable(path, "half-written", _bytes(path)))
     return items
 
 
@@ -106,7 +106,7 @@ def _agreed(question: str) -> bool:
         return False
 
 
-def _remove(item: Item) -> bool:
+def _remove(item: Removable) -> bool:
     """Remove ``item``; False, and nothing is touched, if a process took it up meanwhile."""
     from benchmark.core.errors import Busy
     from benchmark.core.files import writing

@@ -29,7 +29,7 @@ class Data:
 
 
 @dataclass(frozen=True)
-class Preferences:
+class PreferencesSettings:
     """Own data: where the task ``preferences`` finds what it needs."""
 
     hub: str = option("", "data set on the hub, ORG/NAME, for --data hub")
@@ -137,7 +137,7 @@ class RewardTraining:
 
 
 @dataclass(frozen=True)
-class Judge:
+class JudgeSettings:
     kind: str = option("auto", "auto = the task's gold score if it has one, else a larger reward model",
                        ("auto", "gold", "reward_model", "llm"))
     path: str = option("", "hub name or folder of the judging language model, for kind = llm")
@@ -178,7 +178,7 @@ class Loop:
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class EvaluationSettings:
     points: int = option(8, "evaluations after the start, at equal fractions of the budget", minimum=1)
     validation_prompts: int = option(64, "prompts of the validation split; 0 = all", minimum=0)
     test_prompts: int = option(0, "prompts of the test split; 0 = all", minimum=0)
@@ -206,8 +206,8 @@ class Execution:
 
 SECTIONS: dict[str, type] = {
     "data": Data, "model": Model, "adapter": Adapter, "decoding": Decoding, "sft": SFT,
-    "reward_model": RewardTraining, "judge": Judge, "budget": Budget, "loop": Loop, "evaluation": Evaluation,
-    "execution": Execution, "preferences": Preferences,
+    "reward_model": RewardTraining, "judge": JudgeSettings, "budget": Budget, "loop": Loop,
+    "evaluation": EvaluationSettings, "execution": Execution, "preferences": PreferencesSettings,
 }
 
 WITHOUT_EFFECT = ("workers", "keep", "keep_every", "checkpoint_seconds")  # fields of execution that change no result

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from benchmark.grid.jobs import Job
 from benchmark.grid.launchers import Handle, Launcher
-from benchmark.grid.schedule import Schedule
+from benchmark.grid.schedule import JobQueue
 
 
 class Watcher(Protocol):
@@ -33,7 +33,7 @@ def execute_jobs(jobs: list[Job], launcher: Launcher, watcher: Watcher) -> GridO
     Returns:
         The outcome; on Ctrl-C whatever was finished until then, with ``interrupted`` set.
     """
-    schedule, outcome, running = Schedule(jobs), GridOutcome(), list[Handle]()
+    schedule, outcome, running = JobQueue(jobs), GridOutcome(), list[Handle]()
 
     def settle(job: Job, result: dict[str, Any]) -> None:
         if result["status"] == "failed":

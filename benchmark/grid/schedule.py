@@ -9,7 +9,7 @@ from typing import Any
 from benchmark.grid.jobs import Job, Preparation, RunJob
 
 
-class Schedule:
+class JobQueue:
     """Jobs that have not been given out yet, in their order."""
 
     def __init__(self, jobs: Iterable[Job]):

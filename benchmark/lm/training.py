@@ -31,7 +31,7 @@ def batches(length: int, size: int, steps: int, *seed: object) -> list[list[int]
 
 
 @dataclass(frozen=True)
-class Schedule:
+class RateSchedule:
     """The learning rate over ``steps``: 10 % linear warm-up to ``lr``, then cosine to zero; or linear to zero."""
 
     steps: int
@@ -44,7 +44,7 @@ class Schedule:
         return self.lr * (min(warm, decay) if self.cosine else 1 - step / self.steps)
 
 
-def fit(parameters: list[torch.nn.Parameter], schedule: Schedule, losses: Callable[[int], Iterator[torch.Tensor]],
+def fit(parameters: list[torch.nn.Parameter], schedule: RateSchedule, losses: Callable[[int], Iterator[torch.Tensor]],
         stage: str, seed: object = None, saving: Periodic | None = None) -> float:
     """Minimise by AdamW, gradient norm clipped at 1.
 
@@ -110,7 +110,7 @@ def train_sft(policy: Policy, examples: Sequence[tuple[str, str]], settings: SFT
             sequences = encoder.pad_rows([p for p, _ in chosen], [c for _, c in chosen], policy.device)
             yield -policy.logprobs(sequences).sum() / tokens
 
-    return fit(_trainable(policy), Schedule(steps, settings.lr), losses, "SFT", seed, saving)
+    return fit(_trainable(policy), RateSchedule(steps, settings.lr), losses, "SFT", seed, saving)
 
 
 def bradley_terry(margin: torch.Tensor, preference: torch.Tensor | float = 1.0) -> torch.Tensor:
@@ -133,7 +133,7 @@ def train_reward(model: RewardModel, pairs: Sequence[Pair], scored: Sequence[Sco
             target = torch.tensor([s for *_, s in rows], device=predicted.device)
             yield settings.score_weight * (predicted - target).square().sum() / batch
 
-    return fit(_trainable(model), Schedule(len(plan), settings.lr), losses, "reward model", seed, saving)
+    return fit(_trainable(model), RateSchedule(len(plan), settings.lr), losses, "reward model", seed, saving)
 
 
 def reward_plans(pairs: Sequence[Pair], scored: Sequence[Scored], settings: RewardTraining, seed: object
@@ -173,7 +173,7 @@ def refine_reward(model: RewardModel, pairs: Sequence[Pair], preferences: Sequen
             target = torch.tensor([preferences[i] for i in rows], device=model.device)
             yield bradley_terry(margins(model, [pairs[i] for i in rows]), target).sum() / size
 
-    schedule = Schedule(len(plan), loop.refine_lr, cosine=False)
+    schedule = RateSchedule(len(plan), loop.refine_lr, cosine=False)
     return fit(_trainable(model), schedule, losses, "reward-model refinement")
 
 

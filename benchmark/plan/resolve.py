@@ -27,12 +27,12 @@ from benchmark.core.sections import (
     Budget,
     Data,
     Decoding,
-    Evaluation,
+    EvaluationSettings,
     Execution,
-    Judge,
+    JudgeSettings,
     Loop,
     Model,
-    Preferences,
+    PreferencesSettings,
     RewardTraining,
 )
 from tasks import TASKS
@@ -59,12 +59,12 @@ class Config:
     decoding: Decoding = field(default_factory=Decoding)
     sft: SFT = field(default_factory=SFT)
     reward_model: RewardTraining = field(default_factory=RewardTraining)
-    judge: Judge = field(default_factory=Judge)
+    judge: JudgeSettings = field(default_factory=JudgeSettings)
     budget: Budget = field(default_factory=Budget)
     loop: Loop = field(default_factory=Loop)
-    evaluation: Evaluation = field(default_factory=Evaluation)
+    evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
     execution: Execution = field(default_factory=Execution)
-    preferences: Preferences = field(default_factory=Preferences)
+    preferences: PreferencesSettings = field(default_factory=PreferencesSettings)
     methods: dict[str, dict[str, Any]] = field(default_factory=dict)
     tasks: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
 

@@ -20,7 +20,7 @@ import torch
 from benchmark.core.errors import BenchmarkError, RunError
 from benchmark.core.files import write_json
 from benchmark.core.records import Metrics
-from benchmark.core.sections import Evaluation as EvaluationSettings
+from benchmark.core.sections import EvaluationSettings
 from benchmark.lm.adapted import Tensors
 from benchmark.lm.policy import Policy
 from benchmark.lm.reward import RewardModel

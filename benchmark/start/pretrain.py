@@ -24,7 +24,7 @@ from benchmark.lm.encoder import Encoder
 from benchmark.lm.loading import tiny_llama, tokenizer_texts, train_tokenizer
 from benchmark.lm.policy import Policy
 from benchmark.lm.trained import add_adapter
-from benchmark.lm.training import Schedule, fit
+from benchmark.lm.training import RateSchedule, fit
 from tasks import WORLDS, get_task
 from tasks.adapter import prompt_key
 
@@ -100,7 +100,7 @@ def pretrain(folder: Path, recipe: Recipe, report: Callable[[float], None]) -> d
         report((step + 1) / recipe.steps)
 
     model.train()
-    loss = fit(list(policy.parameters.values()), Schedule(recipe.steps, recipe.lr), losses, "pre-training")
+    loss = fit(list(policy.parameters.values()), RateSchedule(recipe.steps, recipe.lr), losses, "pre-training")
     folder.mkdir(parents=True, exist_ok=True)
     model.eval().to(torch.float16).save_pretrained(folder)
     tokenizer.save_pretrained(folder)

@@ -21,7 +21,7 @@ from safetensors.torch import load_file
 from baselines.contract import Objective, Progress
 from baselines.estimators.comparison import Comparison
 from baselines.estimators.directions.informed import TINY
-from baselines.estimators.zeroth_order import ZerothOrder
+from baselines.estimators.zeroth_order import ZerothOrderEstimator
 from baselines.registry import get_method
 from benchmark.core.errors import ConfigError
 from benchmark.core.meter import Meter
@@ -56,7 +56,7 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Direction:
+class Candidate:
     """One candidate at one point.
 
     Attributes:
@@ -91,7 +91,7 @@ def norm(a: Tensors) -> float:
     return math.sqrt(inner(a, a))
 
 
-class Point:
+class KeptState:
     """The state of a run after ``iteration`` iterations, with its true gradient.
 
     Raises:
@@ -138,7 +138,7 @@ class Point:
         return norm(self.store.policy_update(0)) / updates
 
 
-def candidates(point: Point) -> Iterator[tuple[str, float | None, Callable[[int], Tensors], float]]:
+def candidates(point: KeptState) -> Iterator[tuple[str, float | None, Callable[[int], Tensors], float]]:
     """Name, a, draw number → estimate ĝ of the gradient, and its cost in forward passes.
 
     MeZO's and ZOPrO's, and those of further methods that the settings name.
@@ -150,7 +150,8 @@ def candidates(point: Point) -> Iterator[tuple[str, float | None, Callable[[int]
         values = {**method.resolved(stored), **values}
         if settings.epsilon:
             values["epsilon"] = settings.epsilon
-        estimator = cast(ZerothOrder | Comparison, method.make_estimator(point.parameters, values, point.run.seed))
+        made = method.make_estimator(point.parameters, values, point.run.seed)
+        estimator = cast(ZerothOrderEstimator | Comparison, made)
         estimator.begin_iteration(point.iteration, point.store)
 
         def draw(number: int) -> Tensors:
@@ -175,7 +176,8 @@ def candidates(point: Point) -> Iterator[tuple[str, float | None, Callable[[int]
                                        project=project)
 
 
-def measure(point: Point, draw: Callable[[int], Tensors], draws: int, forwards: float, step: float) -> dict[str, Any]:
+def measure(point: KeptState, draw: Callable[[int], Tensors], draws: int, forwards: float, step: float
+            ) -> dict[str, Any]:
     """The figures of one candidate."""
     true, size = point.true, norm(point.true)
     cosines, own, along, squares = [], [], [], []
@@ -199,7 +201,7 @@ def diagnose(run: Run, prepared: Prepared, store: RunStore, settings: Settings,
     rows = []
     for iteration in range(1, run.config.loop.iterations):
         report(f"{run.name}: after iteration {iteration}")
-        point = Point(run, prepared, store, iteration, settings)
+        point = KeptState(run, prepared, store, iteration, settings)
         step = point.step_length()
         place = {"task": run.task, "method": run.method, "seed": run.seed, "iteration": iteration,
                  "parameters": sum(p.numel() for p in point.parameters.values()),
@@ -208,7 +210,7 @@ def diagnose(run: Run, prepared: Prepared, store: RunStore, settings: Settings,
         for name, weight, draw, forwards in candidates(point):
             draws = SMALL if name == "backpropagation" else settings.draws
             figures = measure(point, draw, draws, forwards, step)
-            rows.append({**place, **asdict(Direction(name, weight, **figures))})
+            rows.append({**place, **asdict(Candidate(name, weight, **figures))})
     return rows
 
 

@@ -26,7 +26,7 @@ SHOWN = 5  # of the things that a point lacks
 
 
 @dataclass(frozen=True)
-class Point:
+class Requirement:
     """Something that is asked for.
 
     Attributes:
@@ -43,7 +43,7 @@ class Point:
                 *(f"       {line}" for line in [*self.missing[:SHOWN], *more])]
 
 
-def check(folder: Path) -> list[Point]:
+def check(folder: Path) -> list[Requirement]:
     """Every point for the runs of ``folder``.
 
     Raises:
@@ -61,7 +61,7 @@ def check(folder: Path) -> list[Point]:
         "committed code": _code(results),
         f"{REPEATED} runs that `verify` has repeated": _verified(results, folder),
     }
-    return [Point(words, tuple(missing)) for words, missing in asked.items()]
+    return [Requirement(words, tuple(missing)) for words, missing in asked.items()]
 
 
 def _protocol(results: Results) -> Iterator[str]:

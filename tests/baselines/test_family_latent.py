@@ -10,7 +10,7 @@ import torch
 from baselines.contract import Direction, Progress
 from baselines.estimators.probes import OneSided, TwoPoint
 from baselines.estimators.rules import newton_schulz
-from baselines.estimators.zeroth_order import ZerothOrder
+from baselines.estimators.zeroth_order import ZerothOrderEstimator
 from baselines.parts import RULES
 from baselines.registry import get_method
 from tests.baselines.parts import make, step
@@ -43,7 +43,8 @@ def test_an_identity_lift_gives_mezos_bits(rule):
     row = get_method("mezo-momentum")
     values = {**row.resolved({}), **settings}
     probe = TwoPoint(type("Settings", (), {"epsilon": 1e-2, "samples": 1}))
-    latent = ZerothOrder(ours, Identity(ours, None), probe, lambda tensors: RULES[rule].build(tensors, values), 0)
+    latent = ZerothOrderEstimator(ours, Identity(ours, None), probe,
+                                  lambda tensors: RULES[rule].build(tensors, values), 0)
     plain = {"sgd": "mezo", "sign": "mezo-sign", "momentum": "mezo-momentum"}[rule]
     mezo = make(plain, theirs, **settings)
     for _ in range(4):

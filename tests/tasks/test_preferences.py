@@ -21,7 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmark.core.errors import ConfigError, DataError
-from benchmark.core.sections import Preferences
+from benchmark.core.sections import PreferencesSettings
 from benchmark.plan.resolve import Config, with_assignments
 from benchmark.plan.sources import read_tasks
 from tasks import get_task
@@ -88,13 +88,13 @@ FORMATS = {
 
 def load(place, max_rejected=0.0, **settings):
     task = get_task("preferences")
-    task.take(replace(Preferences(), **settings))
+    task.take(replace(PreferencesSettings(), **settings))
     return task.load("hub" if place is None else "local", folder=place, max_rejected=max_rejected)
 
 
 def parse(fields, **settings):
     task = get_task("preferences")
-    task.take(replace(Preferences(), **settings))
+    task.take(replace(PreferencesSettings(), **settings))
     return task.parse(RawRow("f", 1, "train", fields), Counter())
 
 

@@ -10,11 +10,11 @@ from benchmark.core.files import write_text
 from benchmark.reporting.plots import comparison as plot
 from benchmark.reporting.plots import style
 from benchmark.reporting.tables import formats
-from benchmark.reporting.tables.comparison import Cell, Comparison
+from benchmark.reporting.tables.comparison import PairedCell, SetComparison
 from benchmark.reporting.tables.sheets import Sheet, decimal
 
 
-def write(comparison: Comparison, folder: Path) -> list[Path]:
+def write(comparison: SetComparison, folder: Path) -> list[Path]:
     """Write the comparison into ``folder`` (which exists) and return the files; same inputs, same bytes."""
     sheets = [settings_sheet(comparison), cells_sheet(comparison)]
     a, b = comparison.names
@@ -36,14 +36,14 @@ def write(comparison: Comparison, folder: Path) -> list[Path]:
     return [folder / name for name in texts] + drawn
 
 
-def summary(comparison: Comparison) -> str:
+def summary(comparison: SetComparison) -> str:
     """``"42 cells: 40 identical curves, 1 within the interval, 1 differs."``, verdicts by how often they occur."""
     counts = Counter(cell.verdict.split(":")[0] for cell in comparison.cells)
     listed = ", ".join(f"{n} {verdict}" for verdict, n in counts.most_common())
     return f"{len(comparison.cells)} cell{'s' if len(comparison.cells) != 1 else ''} (task × method): {listed}."
 
 
-def terminal(comparison: Comparison) -> str:
+def terminal(comparison: SetComparison) -> str:
     """What differs between the sets, a line per cell, and the count of verdicts."""
     lines = [f"A = {comparison.names[0]}, B = {comparison.names[1]}"]
     if words := comparison.warning():
@@ -58,7 +58,7 @@ def terminal(comparison: Comparison) -> str:
     return "\n".join([*lines, summary(comparison), _alarms(comparison)])
 
 
-def _title(comparison: Comparison, cell: Cell) -> str:
+def _title(comparison: SetComparison, cell: PairedCell) -> str:
     return comparison.holding(cell.task).title(cell.task)
 
 
@@ -66,11 +66,11 @@ def _signed(value: float | None) -> str:
     return "–" if value is None else decimal(value, 3, signed=True)
 
 
-def _bounds(cell: Cell) -> str:
+def _bounds(cell: PairedCell) -> str:
     return f"[{_signed(cell.interval[0])}, {_signed(cell.interval[1])}]" if cell.interval else "–"
 
 
-def _alarms(comparison: Comparison) -> str:
+def _alarms(comparison: SetComparison) -> str:
     nominal, likely = comparison.false_alarms()
     cells = len(comparison.compared)
     if not cells:
@@ -83,7 +83,7 @@ def _alarms(comparison: Comparison) -> str:
     )
 
 
-def cells_sheet(comparison: Comparison) -> Sheet:
+def cells_sheet(comparison: SetComparison) -> Sheet:
     """A row per task and method, with the verdict in words."""
     a, b = comparison.names
     rows = []
@@ -115,7 +115,7 @@ def cells_sheet(comparison: Comparison) -> Sheet:
                  tuple(rows), notes, reduced)
 
 
-def settings_sheet(comparison: Comparison) -> Sheet:
+def settings_sheet(comparison: SetComparison) -> Sheet:
     """What differs between the two sets, what makes them different measurements first."""
     rows = tuple((d.what, d.where or "all", d.a, d.b, "yes" if d.loud else "no") for d in comparison.differences)
     return Sheet("settings", "What else differs", "What the two sets were not given alike.",

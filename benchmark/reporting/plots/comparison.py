@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from benchmark.reporting.plots import frame, style
 from benchmark.reporting.plots.frame import DASHED, WIDE
-from benchmark.reporting.tables.comparison import Cell, Comparison
+from benchmark.reporting.tables.comparison import PairedCell, SetComparison
 
 WORDS = (
     "Markers: difference of the mean test reward increase, B − A, over n seeds; bars: 95 % bootstrap interval of that "
@@ -20,7 +20,7 @@ WORDS = (
 )
 
 
-def write(comparison: Comparison, stem: Path) -> list[Path]:
+def write(comparison: SetComparison, stem: Path) -> list[Path]:
     """Write the plot as PNG and SVG at ``stem``; nothing when no cell has a difference, nor is an earlier one left."""
     for suffix in (".png", ".svg"):
         stem.with_name(stem.name + suffix).unlink(missing_ok=True)
@@ -30,7 +30,7 @@ def write(comparison: Comparison, stem: Path) -> list[Path]:
         return frame.save(_forest(comparison), stem)
 
 
-def _forest(comparison: Comparison) -> Figure:
+def _forest(comparison: SetComparison) -> Figure:
     cells = [cell for cell in comparison.cells if cell.seeds[0] and cell.seeds[1]]
     tasks = list(dict.fromkeys(cell.task for cell in cells))
     methods = list(dict.fromkeys(cell.method for cell in cells))
@@ -57,7 +57,7 @@ def _forest(comparison: Comparison) -> Figure:
     return figure
 
 
-def _row(axes: Axes, cell: Cell, y: int, look: style.Look) -> None:
+def _row(axes: Axes, cell: PairedCell, y: int, look: style.Look) -> None:
     if cell.difference is None:
         axes.text(0.02, y, cell.verdict, transform=axes.get_yaxis_transform(), va="center", fontsize=8.5,
                   color=style.MUTED)

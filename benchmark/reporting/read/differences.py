@@ -21,7 +21,7 @@ MISSING = "–"
 
 
 @dataclass(frozen=True)
-class Difference:
+class Mismatch:
     """``what`` differs (``where``: a task, a method, or empty for the whole set), with its value in A and in B.
 
     ``loud``: the two sets do not measure the same.
@@ -34,7 +34,7 @@ class Difference:
     loud: bool
 
 
-def differences(a: Results, b: Results) -> list[Difference]:
+def differences(a: Results, b: Results) -> list[Mismatch]:
     """All differences between the sets, loud ones first; tasks and methods only where both have them."""
     found = [*_sets(a, b), *_tasks(a, b), *_methods(a, b), *_environment(a, b)]
     return sorted(found, key=lambda d: not d.loud)
@@ -46,7 +46,7 @@ def _values(runs: Sequence[FinishedRun], of: Callable[[FinishedRun], Any]) -> st
     return ", ".join(found) or MISSING
 
 
-def _sets(a: Results, b: Results) -> Iterator[Difference]:
+def _sets(a: Results, b: Results) -> Iterator[Mismatch]:
     def also(names: Sequence[str], others: Sequence[str]) -> str:
         only = ", ".join(name for name in names if name not in others)
         return f"also {only}" if only else MISSING
@@ -56,13 +56,13 @@ def _sets(a: Results, b: Results) -> Iterator[Difference]:
         ("methods", [*map(style.label, a.methods)], [*map(style.label, b.methods)], False),
     ):
         if sorted(one) != sorted(two):
-            yield Difference(what, "", also(one, two), also(two, one), loud)
+            yield Mismatch(what, "", also(one, two), also(two, one), loud)
     first, second = (_values(r.runs, attrgetter("identity.protocol")) for r in (a, b))
     if first != second:
-        yield Difference("protocol", "", first, second, True)
+        yield Mismatch("protocol", "", first, second, True)
 
 
-def _tasks(a: Results, b: Results) -> Iterator[Difference]:
+def _tasks(a: Results, b: Results) -> Iterator[Mismatch]:
     """Budget, data, versions and settings, of the tasks that both have; one line when all tasks agree on it."""
     shared = [t for t in a.tasks if t in b.tasks]
     lines: dict[tuple[str, str, str, bool], list[str]] = {}
@@ -86,7 +86,7 @@ def _tasks(a: Results, b: Results) -> Iterator[Difference]:
                 lines.setdefault(pair, []).append(a.title(task))
     for (what, first, second, loud), where in lines.items():
         named = "" if len(where) == len(shared) else ", ".join(where)
-        yield Difference(what, named, first, second, loud)
+        yield Mismatch(what, named, first, second, loud)
 
 
 def _settings(one: Sequence[FinishedRun], two: Sequence[FinishedRun]) -> Iterator[tuple[str, str, str, bool]]:
@@ -103,7 +103,7 @@ def _settings(one: Sequence[FinishedRun], two: Sequence[FinishedRun]) -> Iterato
         yield (name, values[0], values[1], loud)
 
 
-def _methods(a: Results, b: Results) -> Iterator[Difference]:
+def _methods(a: Results, b: Results) -> Iterator[Mismatch]:
     """Hyperparameters of the methods that both have, on the tasks that both have."""
     lines: dict[tuple[str, str, str, str], list[str]] = {}
     counts: dict[str, int] = {}
@@ -117,14 +117,14 @@ def _methods(a: Results, b: Results) -> Iterator[Difference]:
                     lines.setdefault((method, name, one, two), []).append(a.title(task))
     for (method, name, one, two), tasks in lines.items():
         where = style.label(method) + ("" if len(tasks) == counts[method] else f", {', '.join(tasks)}")
-        yield Difference(f"hyperparameter {name}", where, one, two, False)
+        yield Mismatch(f"hyperparameter {name}", where, one, two, False)
 
 
 def _package(name: str, run: FinishedRun) -> str | None:
     return run.environment.packages.get(name)
 
 
-def _environment(a: Results, b: Results) -> Iterator[Difference]:
+def _environment(a: Results, b: Results) -> Iterator[Mismatch]:
     readings: dict[str, Callable[[FinishedRun], Any]] = {
         "commit": lambda run: f"{str(run.environment.commit)[:10]}{' (modified)' if run.environment.dirty else ''}",
         **{name: attrgetter(f"environment.{name}")
@@ -135,4 +135,4 @@ def _environment(a: Results, b: Results) -> Iterator[Difference]:
     for what, of in readings.items():
         one, two = _values(a.runs, of), _values(b.runs, of)
         if one != two:
-            yield Difference(what, "", one, two, False)
+            yield Mismatch(what, "", one, two, False)

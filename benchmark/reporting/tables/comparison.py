@@ -17,7 +17,7 @@ from scipy import stats
 from benchmark.core import statistics
 from benchmark.core.records import Summary
 from benchmark.reporting.read import reader
-from benchmark.reporting.read.differences import Difference, differences
+from benchmark.reporting.read.differences import Mismatch, differences
 from benchmark.reporting.read.reader import Results
 from benchmark.reporting.read.runs import FinishedRun
 
@@ -25,7 +25,7 @@ SAME_START = 1e-9  # rewards of π₀ that are closer than this belong to one π
 
 
 @dataclass(frozen=True)
-class Cell:
+class PairedCell:
     """One task and method in both sets.
 
     Attributes:
@@ -54,12 +54,12 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class SetComparison:
     """Folder names of A and B, what differs between them (loud ones first), and a cell per task and method."""
 
     names: tuple[str, str]
-    differences: tuple[Difference, ...]
-    cells: tuple[Cell, ...]
+    differences: tuple[Mismatch, ...]
+    cells: tuple[PairedCell, ...]
     results: tuple[Results, Results]
 
     def holding(self, task: str) -> Results:
@@ -67,7 +67,7 @@ class Comparison:
         return next(results for results in self.results if task in results.tasks)
 
     @property
-    def compared(self) -> list[Cell]:
+    def compared(self) -> list[PairedCell]:
         """Cells judged by their interval; one without any width (every seed alike) leaves nothing to chance."""
         return [cell for cell in self.cells if cell.interval is not None and cell.interval[0] < cell.interval[1]]
 
@@ -81,7 +81,7 @@ class Comparison:
         return (1 - statistics.LEVEL) * len(self.compared), sum(_false_alarm(cell) for cell in self.compared)
 
 
-def _false_alarm(cell: Cell) -> float:
+def _false_alarm(cell: PairedCell) -> float:
     """Probability that the interval misses 0 though A and B are alike, in normal approximation.
 
     A percentile bootstrap of a mean reaches about 1.96 · s·√((n − 1)/n) / √n, where Student's t would ask for
@@ -96,7 +96,7 @@ def _false_alarm(cell: Cell) -> float:
 
 
 def compare(a: Path, b: Path, *, method_order: Sequence[str] = (),
-            task_titles: Mapping[str, str] | None = None) -> Comparison:
+            task_titles: Mapping[str, str] | None = None) -> SetComparison:
     """Read the result folders ``a`` and ``b`` and compare them.
 
     Raises:
@@ -111,7 +111,7 @@ def compare(a: Path, b: Path, *, method_order: Sequence[str] = (),
         present = {m for results in read for m in results.methods_of(task)}
         order = [*[m for m in method_order if m in present], *sorted(present - set(method_order))]
         cells += [_cell(task, m, read[0].of(task, m), read[1].of(task, m)) for m in order]
-    return Comparison(names, tuple(differences(*read)), tuple(cells), (read[0], read[1]))
+    return SetComparison(names, tuple(differences(*read)), tuple(cells), (read[0], read[1]))
 
 
 def _rewards(run: FinishedRun) -> list[tuple]:
@@ -151,19 +151,19 @@ def _mean(values: Sequence[float | None]) -> float | None:
     return statistics.mean(values) if values and None not in values else None
 
 
-def _cell(task: str, method: str, a: Sequence[FinishedRun], b: Sequence[FinishedRun]) -> Cell:
+def _cell(task: str, method: str, a: Sequence[FinishedRun], b: Sequence[FinishedRun]) -> PairedCell:
     seeds = tuple(r.seed for r in a), tuple(r.seed for r in b)
     increases = [[r.increase for r in runs] for runs in (a, b)]
     means = _mean(increases[0]), _mean(increases[1])
     lost = any(r.diverged for r in a), any(r.diverged for r in b)
     if not a or not b:
         verdict = f"only in {'A' if a else 'B'}" + ("; diverged" if any(lost) else "")
-        return Cell(task, method, seeds, verdict, means, lost=lost)
+        return PairedCell(task, method, seeds, verdict, means, lost=lost)
     if any(lost):
         where = " and ".join(name for name, gone in zip("AB", lost, strict=True) if gone)
-        return Cell(task, method, seeds, f"diverged in {where}", means, lost=lost)
+        return PairedCell(task, method, seeds, f"diverged in {where}", means, lost=lost)
     if None in means:
-        return Cell(task, method, seeds, "no test reward", means)
+        return PairedCell(task, method, seeds, "no test reward", means)
     ratios = (_ratio(a, b, attrgetter("spent.seconds")), _ratio(a, b, attrgetter("spent.forward_tokens")),
               _ratio(a, b, lambda summary: summary.peak_memory_mib.get("optimisation")))
     x, y = (np.array(v, dtype=np.float64) for v in increases)
@@ -180,4 +180,4 @@ def _cell(task: str, method: str, a: Sequence[FinishedRun], b: Sequence[Finished
     else:
         verdict = f"differs: B {'higher' if difference > 0 else 'lower'}"
     each = () if reason else tuple(float(v) for v in y - x)
-    return Cell(task, method, seeds, verdict, means, reason or "paired", difference, bounds, each, ratios)
+    return PairedCell(task, method, seeds, verdict, means, reason or "paired", difference, bounds, each, ratios)

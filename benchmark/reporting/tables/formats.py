@@ -13,7 +13,7 @@ from benchmark.core import escape
 from benchmark.core.terminal import aligned
 from benchmark.reporting.plots import style
 from benchmark.reporting.read.reader import Results
-from benchmark.reporting.tables.per_task import GROUPS, Cell, Column, Row, Table
+from benchmark.reporting.tables.per_task import GROUPS, Column, Row, Table, TableCell
 from benchmark.reporting.tables.sheets import Sheet, decimal
 
 # Shrinks what is wider than the line and leaves the rest at its size.
@@ -34,7 +34,7 @@ def figure(value: float | None, column: Column, lost: bool = False) -> str:
     return decimal(value, column.digits, column.signed)
 
 
-def cell_text(cell: Cell, column: Column) -> str:
+def cell_text(cell: TableCell, column: Column) -> str:
     """A cell in words: ``+0.410 ±0.042 [+0.380 +0.440]`` or ``-3.290 → -1.100``."""
     if cell.word:
         text = cell.word
@@ -49,7 +49,7 @@ def cell_text(cell: Cell, column: Column) -> str:
     return text
 
 
-def _seed_list(cell: Cell, column: Column) -> str:
+def _seed_list(cell: TableCell, column: Column) -> str:
     return " ".join(figure(v, column, gone) for v, gone in zip(cell.values, cell.lost, strict=True))
 
 

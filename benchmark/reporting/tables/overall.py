@@ -10,7 +10,7 @@ from benchmark.reporting.plots import style
 from benchmark.reporting.read import aggregate, scale
 from benchmark.reporting.read.reader import Results
 from benchmark.reporting.tables.headline import NOT_POWERED, PLUS_MINUS, change, estimate_text, left_out, of_unit
-from benchmark.reporting.tables.per_task import Cell, Table
+from benchmark.reporting.tables.per_task import Table, TableCell
 from benchmark.reporting.tables.sheets import Sheet, with_interval
 
 Improvements = Mapping[str, Mapping[str, aggregate.Estimate]]  # as aggregate.improvements gives them
@@ -34,7 +34,7 @@ def coverage_note(results: Results, tasks: Sequence[str], trimmed: bool = False)
             f"normal values, n = {n}).")
 
 
-def mean_text(cell: Cell | None, digits: int = 3) -> str:
+def mean_text(cell: TableCell | None, digits: int = 3) -> str:
     """Mean over seeds with its interval, or the word that stands for it; "–" without a run."""
     if cell is None or cell.word:
         return cell.word if cell else "–"

@@ -54,7 +54,7 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Cell:
+class TableCell:
     """Mean over seeds (``None`` where ``word`` stands instead), sd with n − 1, every seed, and the mean at π₀."""
 
     mean: float | None
@@ -70,7 +70,7 @@ class Row:
     """One method: cells by column key, seeds, number of diverged runs, marks of its footnotes."""
 
     method: str
-    cells: dict[str, Cell]
+    cells: dict[str, TableCell]
     seeds: tuple[int, ...]
     diverged: int
     marks: tuple[str, ...] = ()
@@ -261,9 +261,9 @@ def _health_columns(runs: Sequence[FinishedRun]) -> list[Column]:
     ]
 
 
-def _cell(column: Column, runs: Sequence[FinishedRun]) -> Cell:
+def _cell(column: Column, runs: Sequence[FinishedRun]) -> TableCell:
     if column.methods and runs[0].method not in column.methods:
-        return Cell(None, word="–")
+        return TableCell(None, word="–")
     lost = tuple(column.outcome and run.diverged for run in runs)
     values = tuple(None if gone else column.value(run) for gone, run in zip(lost, runs, strict=True))
     start = None
@@ -271,15 +271,15 @@ def _cell(column: Column, runs: Sequence[FinishedRun]) -> Cell:
         starts = [column.start(run) for run in runs]
         start = statistics.mean([s for s in starts if s is not None]) if None not in starts else None
     if any(lost):
-        return Cell(None, None, values, start, "diverged", lost)
+        return TableCell(None, None, values, start, "diverged", lost)
     known = [v for v in values if v is not None]
     if len(known) < len(values):
         # Never a mean over fewer seeds than n says; a dash is for what the method does not have at all.
         word = f"n/a ({len(values) - len(known)} of {len(values)} seeds)" if known or column.outcome else "–"
-        return Cell(None, None, values, start, word, lost)
+        return TableCell(None, None, values, start, word, lost)
     if word := next(filter(None, map(column.word, runs)), ""):
-        return Cell(None, None, values, start, word, lost)
-    return Cell(statistics.mean(known), statistics.sd(known), values, start, "", lost)
+        return TableCell(None, None, values, start, word, lost)
+    return TableCell(statistics.mean(known), statistics.sd(known), values, start, "", lost)
 
 
 def _marks(results: Results, task: str) -> tuple[dict[str, tuple[str, ...]], dict[str, str]]:

@@ -23,7 +23,7 @@ _WORD = re.compile(r"–|diverged|not reached|n/a|below noise", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
-class Item:
+class PageCell:
     """One cell.
 
     Attributes:
@@ -40,12 +40,12 @@ class Item:
 
 
 @dataclass(frozen=True)
-class Part:
+class PageTable:
     """One table: caption, header as (title, unit, kind) with kind "number" or "prose" or "", and rows of items."""
 
     caption: str
     header: tuple[tuple[str, str, str], ...]
-    rows: tuple[tuple[Item, ...], ...]
+    rows: tuple[tuple[PageCell, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Block:
     title: str
     intro: str
     reduced: str
-    parts: tuple[Part, ...]
+    parts: tuple[PageTable, ...]
     notes: tuple[str, ...] = ()
     footnotes: tuple[tuple[str, str], ...] = ()
 
@@ -76,19 +76,19 @@ def of(shown: Table | Sheet, marks: Mapping[str, str]) -> Block:
                  tuple(shown.footnotes.items()))
 
 
-def _part(sheet: Sheet, marks: Mapping[str, str], caption: str) -> Part:
+def _part(sheet: Sheet, marks: Mapping[str, str], caption: str) -> PageTable:
     header = tuple((*_unit(title), "" if i == 0 else "number" if sheet.numbers else _kind([r[i] for r in sheet.rows]))
                    for i, title in enumerate(sheet.header))
     rows = []
     for row, footnotes in itertools.zip_longest(sheet.rows, sheet.marks, fillvalue=()):
-        items = [Item(text, sort=sort_key(text), mark=marks.get(text, "") if title == "method" else "",
+        items = [PageCell(text, sort=sort_key(text), mark=marks.get(text, "") if title == "method" else "",
                       footnotes=footnotes if i == 0 else ())
                  for i, (title, text) in enumerate(zip(sheet.header, row, strict=True))]
         rows.append(tuple(map(_split, items) if sheet.numbers else items))
-    return Part(caption, header, tuple(rows))
+    return PageTable(caption, header, tuple(rows))
 
 
-def _split(item: Item) -> Item:
+def _split(item: PageCell) -> PageCell:
     """Every seed on a line of its own; a cell "π₀ → end" sorts by its end, where the methods differ."""
     shown, bracket, seeds = item.text.partition(" [")
     return replace(item, text=shown, detail=f"[{seeds}" if bracket else "", sort=sort_key(shown.split(" → ")[-1]))
@@ -106,9 +106,10 @@ def of_settings(results: Results, marks: Mapping[str, str]) -> Block:
         for settings, titles in tasks.items():
             named = "all" if len(tasks) == 1 else ", ".join(dict.fromkeys(titles))
             label = style.label(method)
-            rows.append((Item(label, mark=marks.get(label, "")), Item(named), Item(settings)))
+            rows.append((PageCell(label, mark=marks.get(label, "")), PageCell(named), PageCell(settings)))
     header = (("method", "", ""), ("tasks", "", ""), ("hyperparameters", "", "prose"))
-    return Block("settings", "Hyperparameters of each method", "", "", (Part("", header, tuple(rows)),) if rows else ())
+    tables = (PageTable("", header, tuple(rows)),) if rows else ()
+    return Block("settings", "Hyperparameters of each method", "", "", tables)
 
 
 def of_shared_settings(results: Results) -> Block:
@@ -123,12 +124,12 @@ def of_shared_settings(results: Results) -> Block:
     names = list(dict.fromkeys(name for column in columns for name in column))
     # Runs that differ in a setting (such as the device) show all its values.
     rows = tuple(
-        (Item(name), *(Item(" / ".join(dict.fromkeys(column.get(name, ["–"])))) for column in columns))
+        (PageCell(name), *(PageCell(" / ".join(dict.fromkeys(column.get(name, ["–"])))) for column in columns))
         for name in names
     )
     header = (("setting", "", ""), *((results.title(task), "", "prose") for task in results.tasks))
     return Block("shared-settings", "Settings that all methods of a task share", "", "",
-                 (Part("", header, rows),) if rows else ())
+                 (PageTable("", header, rows),) if rows else ())
 
 
 def _unit(title: str) -> tuple[str, str]:

@@ -18,7 +18,7 @@ from benchmark.plan.run import Run
 from benchmark.reporting.plots import style
 from benchmark.reporting.plots.frame import save
 from benchmark.run.store import RunStore
-from benchmark.studies.interplay import bowl, embed, figures, page, scenes, words
+from benchmark.studies.interplay import embed, figures, page, quadratic_demo, scenes, sentences
 from benchmark.studies.interplay.analysis import CHANGE, analyse
 
 # What an earlier call may have written: old figures must not stand beside new ones as if they were current.
@@ -66,22 +66,22 @@ def visualise(runs: Sequence[tuple[Run, RunStore]], out: Path, titles: Mapping[s
         for stale in out.glob(pattern):
             stale.unlink()
     written = [out / f"measures.{end}" for end in ("csv", "json", "md")]
-    texts = (words.csv(rows, layer), words.to_json(rows, analyses, layer),
-             words.markdown(rows, analyses, titles, layer))
+    texts = (sentences.csv(rows, layer), sentences.to_json(rows, analyses, layer),
+             sentences.markdown(rows, analyses, titles, layer))
     for path, text in zip(written, texts, strict=True):
         write_text(path, text)
 
     lacking = embed.missing()
     methods = ["PCA", *(name for module, (_, name) in embed.EXTRA.items() if module not in lacking)]
     found = {}
-    paths = {dimensions: bowl.paths(dimensions) for dimensions in bowl.DIMENSIONS}
+    paths = {dimensions: quadratic_demo.paths(dimensions) for dimensions in quadratic_demo.DIMENSIONS}
     where = "" if layer is None else f", layer {layer} only"
     with matplotlib.style.context(["default", style.RC]):
         for task in dict.fromkeys(rows.task):
             mine = [a for a in analyses if a.run.task == task]
             some, title = rows[rows.task == task], titles.get(task, task)
             drawn, note = list(dict.fromkeys(some.method)), _note(mine)
-            subtitle = "   ·   ".join(filter(None, (_subtitle(mine), words.reduced(mine))))
+            subtitle = "   ·   ".join(filter(None, (_subtitle(mine), sentences.reduced(mine))))
             for name, draw, what in (("angles", figures.angles, "angles between updates"),
                                      ("layers", figures.heat, "layers over iterations"),
                                      ("shapes", figures.shapes, "norms, directions and shapes")):
@@ -98,7 +98,7 @@ def visualise(runs: Sequence[tuple[Run, RunStore]], out: Path, titles: Mapping[s
         written += save(figures.bowls(paths), out / "bowl")
     written.append(out / "interplay.html")
     write_text(written[-1], page.render(rows, analyses, found, paths, titles, layer))
-    report(words.terminal(rows, titles))
+    report(sentences.terminal(rows, titles))
     if lacking:
         packages, names = zip(*(embed.EXTRA[module] for module in lacking), strict=True)
         report(f"note: without {', '.join(packages)} there is no {' and no '.join(names)}. Measures and PCA need none "
@@ -120,5 +120,5 @@ def _note(analyses: Sequence) -> str:
               "themselves." if any(CHANGE in a.pictures for a in analyses) else "")
     return " ".join(filter(None, (
         f"{runs} run{'s' if runs > 1 else ''} on {' and '.join(sources)} data; small marks are single seeds, large "
-        f"ones their mean.", change, words.unmeasured(analyses),
+        f"ones their mean.", change, sentences.unmeasured(analyses),
         "Grey: independent random updates of the same shapes and norms.")))

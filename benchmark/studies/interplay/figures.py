@@ -16,8 +16,8 @@ from matplotlib.ticker import FuncFormatter, NullFormatter
 from benchmark.reporting.plots import style
 from benchmark.reporting.plots.frame import MARKS, frame, minus, new, top_legend
 from benchmark.studies.interplay.analysis import ALL, CHANGE, FACTORS, RELATIONS
-from benchmark.studies.interplay.bowl import ITERATIONS, UPDATES, Path, bowl
 from benchmark.studies.interplay.nulls import COVERED
+from benchmark.studies.interplay.quadratic_demo import ITERATIONS, UPDATES, Path, bowl
 
 BAND = "#D9D9D9"
 TITLES = {"same": "policy, reward model:\nsame iteration", "next": "reward model i,\npolicy i + 1",

@@ -13,15 +13,16 @@ from benchmark.reporting import webpage
 from benchmark.reporting.plots import style
 from benchmark.reporting.tables.sheets import Sheet
 from benchmark.reporting.webpage import blocks, payload
-from benchmark.studies.interplay import bowl, words
+from benchmark.studies.interplay import sentences
 from benchmark.studies.interplay.analysis import ALL, RELATIONS, Analysis
 from benchmark.studies.interplay.embed import Embedding
 from benchmark.studies.interplay.figures import BOWL_LABELS, DEVIATIONS, kinds, layer_map
+from benchmark.studies.interplay.quadratic_demo import CURVATURES, UPDATES, Path
 from benchmark.studies.interplay.scenes import LOOKS, NAMES, points_of
 
 
 def render(rows: pd.DataFrame, analyses: Sequence[Analysis], found: Mapping[tuple[str, str], Mapping[tuple[str, int],
-           Embedding]], paths: Mapping[int, Sequence[bowl.Path]], titles: Mapping[str, str], layer: str | None) -> str:
+           Embedding]], paths: Mapping[int, Sequence[Path]], titles: Mapping[str, str], layer: str | None) -> str:
     """The page as HTML; same arguments, same text.
 
     Args:
@@ -39,21 +40,22 @@ def render(rows: pd.DataFrame, analyses: Sequence[Analysis], found: Mapping[tupl
         "tasks": [_task(rows[rows.task == task], titles.get(task, task), methods) for task in tasks],
         "bowl": _bowl(paths[2], methods),
     }
-    lines, rest = words.summary(rows), words.others(rows)
+    lines, rest = sentences.summary(rows), sentences.others(rows)
     tables = []
     for task in tasks:
         title = titles.get(task, task)
-        angles = words.cells([line for line in lines if line["task"] == task])
-        others = [words.other_cells(line) for line in rest if line["task"] == task]
+        angles = sentences.cells([line for line in lines if line["task"] == task])
+        others = [sentences.other_cells(line) for line in rest if line["task"] == task]
         tables.append([blocks.of(Sheet(key, title, "", header, tuple(map(tuple, cells))), marks)
                        for key, title, header, cells in (
-                           (f"angles-{task}", title, words.HEADER, angles),
-                           (f"others-{task}", f"{title}: measures that are no angles", words.OTHER_HEADER, others))])
+                           (f"angles-{task}", title, sentences.HEADER, angles),
+                           (f"others-{task}", f"{title}: measures that are no angles", sentences.OTHER_HEADER,
+                            others))])
     return webpage.page(
-        "interplay.html", ["interplay.js"], looks, data, __package__, tables=tables, note=words.NOTE,
+        "interplay.html", ["interplay.js"], looks, data, __package__, tables=tables, note=sentences.NOTE,
         runs=len(analyses), where="; ".join(filter(None, ("all layers" if layer is None else f"layer {layer} only",
-                                                          words.reduced(analyses),
-                                                          words.unmeasured(analyses).rstrip(".")))))
+                                                          sentences.reduced(analyses),
+                                                          sentences.unmeasured(analyses).rstrip(".")))))
 
 
 def _run(analysis: Analysis, found: Mapping, titles: Mapping[str, str]) -> dict[str, Any]:
@@ -110,10 +112,10 @@ def _layers(rows: pd.DataFrame) -> list[dict[str, Any]]:
     return maps
 
 
-def _bowl(paths: Sequence[bowl.Path], methods: Sequence[str]) -> dict[str, Any]:
+def _bowl(paths: Sequence[Path], methods: Sequence[str]) -> dict[str, Any]:
     """Paths and losses in two dimensions, and the heights at which the bowl's contours are drawn."""
     corner = np.abs(np.concatenate([path.points for path in paths])).max(axis=0) + 0.25
-    heights = np.linspace(0, 1, 12)[1:] ** 2 * (bowl.CURVATURES * corner**2).sum() / 2
-    return {"curvatures": bowl.CURVATURES, "levels": _numbers(heights), "updates": bowl.UPDATES, "paths": [
+    heights = np.linspace(0, 1, 12)[1:] ** 2 * (CURVATURES * corner**2).sum() / 2
+    return {"curvatures": CURVATURES, "levels": _numbers(heights), "updates": UPDATES, "paths": [
         {"look": methods.index(path.method), "label": BOWL_LABELS[path.method], "loss": _numbers(path.losses),
          "x": _numbers(path.points[:, 0]), "y": _numbers(path.points[:, 1])} for path in paths]}

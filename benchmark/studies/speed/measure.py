@@ -16,7 +16,7 @@ from benchmark.core.seeding import generator
 from benchmark.lm.adapted import Tensors
 from benchmark.lm.rollout import AnyBatch, Prompts
 from benchmark.lm.sequences import Sequences
-from benchmark.studies.speed import floors
+from benchmark.studies.speed import bare_calls
 from benchmark.studies.speed.plan import WARM_START, Figure
 from benchmark.studies.speed.stopwatch import COMPONENTS, Stopwatch
 from benchmark.studies.speed.world import SEED, World
@@ -108,8 +108,8 @@ def time_method(figure: Figure) -> dict[str, Any]:
         for _ in range(figure.warmup + figure.timed):
             batch, row = update(world, objective, estimator, watch)
             sequences = rows_of(world, batch)
-            calls = [partial(floors.forward, world, sequences)] * readings or [
-                partial(floors.forward_backward, world, sequences)]
+            calls = [partial(bare_calls.forward, world, sequences)] * readings or [
+                partial(bare_calls.forward_backward, world, sequences)]
             bare.append(sum(timed(world, call) for call in calls))
             rows.append(row)
     rows, bare = rows[figure.warmup :], bare[figure.warmup :]
@@ -119,7 +119,7 @@ def time_method(figure: Figure) -> dict[str, Any]:
 
 def time_floor(figure: Figure) -> dict[str, Any]:
     world = World(figure.config, 1)
-    sequences, call = world.finished(floors.K), floors.CALLS[figure.name]
+    sequences, call = world.finished(bare_calls.K), bare_calls.CALLS[figure.name]
     each = [timed(world, lambda: call(world, sequences)) for _ in range(figure.warmup + figure.timed)][figure.warmup :]
     return {"seconds": median(each), "each": each, "batch_tokens": int(sequences.mask.sum())}
 
@@ -127,7 +127,7 @@ def time_floor(figure: Figure) -> dict[str, Any]:
 def time_figure(figure: Figure) -> dict[str, Any]:
     """Seconds of one update (or bare call), medians over the timed ones."""
     if figure.part == "peers":
-        from benchmark.studies.speed.peers import time_peer
+        from benchmark.studies.speed.trl_reference import time_peer
 
         return time_peer(figure)
     return time_floor(figure) if figure.part == "floors" else time_method(figure)

@@ -21,7 +21,7 @@ from torch.profiler import ProfilerActivity, profile, record_function
 
 from benchmark.core.meter import PeakMemory
 from benchmark.lm.sequences import Sequences
-from benchmark.studies.speed import floors
+from benchmark.studies.speed import bare_calls
 from benchmark.studies.speed.measure import HALFWAY, make_method, rows_of
 from benchmark.studies.speed.plan import Figure
 from benchmark.studies.speed.world import World
@@ -38,8 +38,8 @@ def run_phases(world: World, figure: Figure, probe: Probe, updates: int = 2) -> 
     that comes twice the last one counts: then all state is there, and the rows are those of the bare forward.
     """
     if figure.part == "floors":
-        sequences = world.finished(floors.K)
-        probe("update", lambda: floors.CALLS[figure.name](world, sequences))
+        sequences = world.finished(bare_calls.K)
+        probe("update", lambda: bare_calls.CALLS[figure.name](world, sequences))
         return
 
     def method() -> Sequences:
@@ -51,7 +51,7 @@ def run_phases(world: World, figure: Figure, probe: Probe, updates: int = 2) -> 
 
     sequences = method()
     give_back(world)
-    probe("inference", lambda: floors.forward(world, sequences))
+    probe("inference", lambda: bare_calls.forward(world, sequences))
 
 
 def allocated(world: World) -> float | None:

@@ -16,7 +16,7 @@ from benchmark.core.sections import Budget
 from benchmark.reporting.read import aggregate, reader
 from benchmark.reporting.read.reader import Results
 from benchmark.reporting.read.runs import FinishedRun
-from benchmark.studies.sweep.points import Point
+from benchmark.studies.sweep.points import SweepPoint
 
 YARDSTICK = "rloo"  # whose gain is asked for
 VARIED = ("adapter", "budget", "method", "execution")  # what the runs of a sweep may differ in
@@ -24,7 +24,7 @@ ERRORS = 2.0  # standard errors that an effect must exceed to be told from 0
 
 
 @dataclass(frozen=True)
-class Cell:
+class SweepCell:
     """The runs of one method on one task at one point of the sweep."""
 
     dimension: str
@@ -84,7 +84,7 @@ class Half:
         gain, error: of the method at the largest budget. largest: forward tokens that it spent there.
     """
 
-    cell: Cell
+    cell: SweepCell
     target: float | None
     tokens: float | None
     word: str
@@ -93,8 +93,8 @@ class Half:
     largest: float
 
 
-def read(out: Path, points: Iterable[Point], only: Mapping[str, Collection[str]] | None = None,
-         **order: Any) -> tuple[list[tuple[Point, Results]], list[str]]:
+def read(out: Path, points: Iterable[SweepPoint], only: Mapping[str, Collection[str]] | None = None,
+         **order: Any) -> tuple[list[tuple[SweepPoint, Results]], list[str]]:
     """The results of every point that has a finished run, and the folders of those that have none.
 
     Args:
@@ -118,7 +118,7 @@ def read(out: Path, points: Iterable[Point], only: Mapping[str, Collection[str]]
     return found, empty
 
 
-def refuse_mixtures(found: Sequence[tuple[Point, Results]]) -> None:
+def refuse_mixtures(found: Sequence[tuple[SweepPoint, Results]]) -> None:
     """BenchmarkError if points differ in more than the budget, what is trained and hyperparameters."""
     first, given = found[0][0].folder, dict[str, dict[str, Any]]()
     for point, results in found:
@@ -136,9 +136,9 @@ def refuse_mixtures(found: Sequence[tuple[Point, Results]]) -> None:
                     f"the budget and what is trained alone. Run one of them anew, in another --out.")
 
 
-def cells(found: Sequence[tuple[Point, Results]]) -> list[Cell]:
+def cells(found: Sequence[tuple[SweepPoint, Results]]) -> list[SweepCell]:
     """Every cell: by task, then what is trained, then method, then budget."""
-    every = [Cell(point.dimension, results, task, method)
+    every = [SweepCell(point.dimension, results, task, method)
              for point, results in found for task in results.tasks for method in results.methods_of(task)]
     ranks = [list(dict.fromkeys(getattr(cell, name) for cell in every)) for name in ("task", "dimension")]
     known = list(every[0].results.method_order)
@@ -147,15 +147,15 @@ def cells(found: Sequence[tuple[Point, Results]]) -> list[Cell]:
                                            ranks[2].index(cell.method), cell.budget.limit))
 
 
-def grouped(every: Sequence[Cell], *names: str) -> dict[tuple, list[Cell]]:
+def grouped(every: Sequence[SweepCell], *names: str) -> dict[tuple, list[SweepCell]]:
     """Cells by the attributes ``names``, in their order."""
-    groups: dict[tuple, list[Cell]] = {}
+    groups: dict[tuple, list[SweepCell]] = {}
     for cell in every:
         groups.setdefault(tuple(getattr(cell, name) for name in names), []).append(cell)
     return groups
 
 
-def halves(every: Sequence[Cell]) -> list[Half]:
+def halves(every: Sequence[SweepCell]) -> list[Half]:
     """What each method needs for half of RLOO's gain; none on tasks and settings without RLOO."""
     found = []
     for group in grouped(every, "task", "dimension").values():
@@ -165,7 +165,7 @@ def halves(every: Sequence[Cell]) -> list[Half]:
     return found
 
 
-def _half(yardstick: Cell, own: Sequence[Cell]) -> Half:
+def _half(yardstick: SweepCell, own: Sequence[SweepCell]) -> Half:
     """
     Args:
         yardstick: RLOO at its largest budget. own: the method's cells, budgets upwards.

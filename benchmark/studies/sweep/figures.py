@@ -14,7 +14,7 @@ from matplotlib.ticker import FuncFormatter, NullLocator
 
 from benchmark.reporting.plots import frame, style
 from benchmark.reporting.plots.frame import DASHED, MARKS, WIDE
-from benchmark.studies.sweep.analysis import Cell, Half, grouped
+from benchmark.studies.sweep.analysis import Half, SweepCell, grouped
 from benchmark.studies.sweep.points import amount
 from benchmark.studies.sweep.tables import METRICS, reduced, trained
 
@@ -29,7 +29,7 @@ NEEDS = (
 )
 
 
-def write(every: Sequence[Cell], halves: Sequence[Half], folder: Path) -> list[Path]:
+def write(every: Sequence[SweepCell], halves: Sequence[Half], folder: Path) -> list[Path]:
     """Write ``sweep[_DIMENSION]`` and, with two settings of what is trained, ``half``; return the paths."""
     written = []
     with matplotlib.style.context(["default", style.RC]):
@@ -41,7 +41,7 @@ def write(every: Sequence[Cell], halves: Sequence[Half], folder: Path) -> list[P
     return written
 
 
-def _against_budget(group: Sequence[Cell]) -> Figure:
+def _against_budget(group: Sequence[SweepCell]) -> Figure:
     by_task = grouped(group, "task")
     shown = [name for name in METRICS if any(cell.changes(name) for cell in group)]
     figure = frame.new(WIDE, 2.0 + 3.2 * len(shown))
@@ -64,7 +64,7 @@ def _against_budget(group: Sequence[Cell]) -> Figure:
     return figure
 
 
-def _line(axes: Axes, own: Sequence[Cell], metric: str, look: style.Look) -> None:
+def _line(axes: Axes, own: Sequence[SweepCell], metric: str, look: style.Look) -> None:
     points = [(cell.budget.limit, values) for cell in own if not cell.lost and (values := cell.changes(metric))]
     if not points:
         return
@@ -111,7 +111,7 @@ def _log_axis(axis: XAxis, ticks: Sequence[float], text: Callable[[float], str])
     axis.axes.set_xlim(ticks[0] / 1.2, ticks[-1] * 1.2)
 
 
-def _frame(figure: Figure, cells: Sequence[Cell], looks: dict[str, style.Look], title: str, words: str,
+def _frame(figure: Figure, cells: Sequence[SweepCell], looks: dict[str, style.Look], title: str, words: str,
            start: str = "") -> None:
     handles = [Line2D([], [], color=look.colour, linestyle=look.line, linewidth=look.width, marker=look.marker,
                       markersize=7, **MARKS) for look in looks.values()]

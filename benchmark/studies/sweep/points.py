@@ -28,7 +28,7 @@ DIMENSIONS: dict[str, dict[str, Any]] = {
 
 
 @dataclass(frozen=True)
-class Point:
+class SweepPoint:
     """One setting of a sweep.
 
     Attributes:
@@ -45,7 +45,7 @@ def amount(limit: float) -> str:
     return f"{limit / scale:.12g}{suffix}"
 
 
-def settings(config: Config, budgets: str | None, dimensions: str | None) -> list[tuple[Point, Config]]:
+def settings(config: Config, budgets: str | None, dimensions: str | None) -> list[tuple[SweepPoint, Config]]:
     """Every point that is asked for with its configuration, what is trained first, then budgets upwards.
 
     Args:
@@ -65,20 +65,20 @@ def settings(config: Config, budgets: str | None, dimensions: str | None) -> lis
     return [_point(config, dimension, budget) for dimension, budget in pairs]
 
 
-def _point(config: Config, dimension: str, budget: Budget | None) -> tuple[Point, Config]:
+def _point(config: Config, dimension: str, budget: Budget | None) -> tuple[SweepPoint, Config]:
     if dimension:
         config = with_user_values(config, "adapter", DIMENSIONS[dimension], "--dimensions")
     if budget is not None:
         config = with_user_values(config, "budget", vars(budget), "--budgets")
     name = "-".join(filter(None, (dimension, amount(budget.limit) if budget else "")))
-    return Point(name, dimension), config
+    return SweepPoint(name, dimension), config
 
 
 def is_sweep(out: Path) -> bool:
     return (out / FILE).is_file()
 
 
-def read(out: Path) -> list[Point]:
+def read(out: Path) -> list[SweepPoint]:
     """The points of the sweep in ``out``; BenchmarkError if its file is damaged or names a place elsewhere."""
     points = schema.read(Points, read_object(out / FILE), FILE).points
     for point in points:
@@ -90,10 +90,10 @@ def read(out: Path) -> list[Point]:
 class Points:
     """``sweep.json``."""
 
-    points: tuple[Point, ...]
+    points: tuple[SweepPoint, ...]
 
 
-def add(out: Path, points: list[Point]) -> None:
+def add(out: Path, points: list[SweepPoint]) -> None:
     """Note ``points`` in ``out``, beside those it has; ConfigError if it holds runs that belong to no point."""
     if not is_sweep(out) and any(NAME.match(path.name) for path in out.iterdir()):
         raise ConfigError(f"--out {out} holds runs that belong to no sweep. Pass another folder.")

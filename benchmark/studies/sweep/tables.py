@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from benchmark.reporting.plots import style
 from benchmark.reporting.read.reader import FULL_PROTOCOL_SEEDS
 from benchmark.reporting.tables.sheets import Sheet, decimal
-from benchmark.studies.sweep.analysis import ERRORS, Cell, Half, grouped
+from benchmark.studies.sweep.analysis import ERRORS, Half, SweepCell, grouped
 from benchmark.studies.sweep.points import amount
 
 METRICS = {"reward": ("reward increase", "r₀ score", 3), "gold": ("change in gold score", "0–1", 3)}
@@ -27,13 +27,13 @@ ERROR = (
 )
 
 
-def trained(cell: Cell) -> str:
+def trained(cell: SweepCell) -> str:
     """``final-norm, d = 192``."""
     size = "" if cell.trained is None else f"d = {cell.trained:,}"
     return ", ".join(filter(None, (cell.dimension, size))) or "as in the profile"
 
 
-def points(every: Sequence[Cell], notes: Sequence[str] = ()) -> Sheet:
+def points(every: Sequence[SweepCell], notes: Sequence[str] = ()) -> Sheet:
     """A row a task, setting and method; a column a metric and budget.
 
     Args:
@@ -60,7 +60,7 @@ def points(every: Sequence[Cell], notes: Sequence[str] = ()) -> Sheet:
         reduced(every))
 
 
-def _text(cell: Cell | None, metric: str, digits: int) -> str:
+def _text(cell: SweepCell | None, metric: str, digits: int) -> str:
     if cell is None:
         return "–"
     if cell.lost:
@@ -96,7 +96,7 @@ def half(found: Sequence[Half]) -> Sheet | None:
         tuple(rows), (*RULE, ERROR), reduced([each.cell for each in found]))
 
 
-def reduced(every: Sequence[Cell]) -> str:
+def reduced(every: Sequence[SweepCell]) -> str:
     """The words of a table with too few seeds."""
     fewest = min(len(cell.runs) for cell in every)
     return "" if fewest >= FULL_PROTOCOL_SEEDS else (

@@ -63,7 +63,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Cell:
+class TrialRun:
     """One run of a search, and what it is of."""
 
     subject: Subject
@@ -138,7 +138,7 @@ class Search:
             config = with_user_values(config, section, values, "tune")
         return config
 
-    def cells(self, subject: Subject, trials: Iterable[Trial], begun: Mapping[str, Any], final: bool) -> list[Cell]:
+    def cells(self, subject: Subject, trials: Iterable[Trial], begun: Mapping[str, Any], final: bool) -> list[TrialRun]:
         """Every run of ``trials``, trial by trial."""
         cells, seeds = [], list(self.plan.final_seeds if final else self.plan.seeds)
         sources = self.sources if final else self.trial_sources
@@ -147,7 +147,7 @@ class Search:
             if begun:
                 config = with_method(config, warm_owner(get_method(subject.method)), dict(begun), place)
             config = with_method(config, subject.method, dict(trial.values), place)
-            cells += [Cell(subject, trial.number, final, run)
+            cells += [TrialRun(subject, trial.number, final, run)
                       for run in make_runs(config, sources, [subject.method], seeds)]
         return cells
 
@@ -158,10 +158,10 @@ class Search:
         return [Trial(0, "published", {name: published[name] for name in space.names}),
                 *(Trial(number, "space", values) for number, values in enumerate(points, 1))]
 
-    def advance(self, runs: Path) -> tuple[list[Cell], list[Found]]:
+    def advance(self, runs: Path) -> tuple[list[TrialRun], list[Found]]:
         """What is to be run next, and what is found already, from the run directories in ``runs`` alone: so a search
         goes on where it was left, whatever was interrupted. Nothing to run: all is found."""
-        wanted: list[list[Cell]] = []
+        wanted: list[list[TrialRun]] = []
         found: dict[Subject, Found] = {}
         for subject in self.subjects:
             begun = self._begun(subject, found)
@@ -185,7 +185,7 @@ class Search:
         chosen = found[start].chosen
         return dict(chosen.values) if chosen else {}
 
-    def _of(self, subject: Subject, begun: dict[str, Any], runs: Path) -> Found | list[Cell]:
+    def _of(self, subject: Subject, begun: dict[str, Any], runs: Path) -> Found | list[TrialRun]:
         """A subject's result, or the runs that its present step consists of."""
         space, trials, step = self.spaces[subject], self.first_trials(subject), 0
         while True:
@@ -208,7 +208,7 @@ class Search:
         return Found(subject, space, tuple(trials), screened, finals, begun)
 
     def _ends(self, subject: Subject, trials: list[Trial], begun: dict[str, Any], final: bool,
-              runs: Path) -> dict[int, Increases] | list[Cell]:
+              runs: Path) -> dict[int, Increases] | list[TrialRun]:
         """Trial → task → seed → what its run reached; all the runs while one of them is not finished."""
         row, cells = get_method(subject.method), self.cells(subject, trials, begun, final)
         found: dict[int, dict[str, dict[int, float | str]]] = {}
@@ -242,7 +242,7 @@ class Search:
                 "conditions": digest}
 
 
-def refuse_unfinished(cells: Sequence[Cell], runs: Path) -> None:
+def refuse_unfinished(cells: Sequence[TrialRun], runs: Path) -> None:
     """ConfigError if a run of ``cells`` is not finished: methods would not have the same number of trials."""
     missing = [cell.run.name for cell in cells
                if standing_of(runs / cell.run.name, 0) is None]

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from baselines.registry import METHODS
-from benchmark.core.sections import LATER, LATER_SECTIONS, SECTIONS, Evaluation, with_later, without_later
+from benchmark.core.sections import LATER, LATER_SECTIONS, SECTIONS, EvaluationSettings, with_later, without_later
 from benchmark.plan.resolve import Config, with_assignments
 from benchmark.plan.run import Run, load_run
 from benchmark.run.prepared import preparation_key
@@ -46,7 +46,7 @@ def test_hyperparameters_that_came_later_are_those_of_a_method():
 def old_run(tmp_path):
     """``old_run(rank)`` → a run as it was stored under protocol 1.1, before ``adapter.kind``, and read now."""
     def read(rank):
-        evaluation = Evaluation(test_prompts=128, validation_completions=1, test_completions=1)
+        evaluation = EvaluationSettings(test_prompts=128, validation_completions=1, test_completions=1)
         run = Run("hh_rlhf", "mezo", 0, Config(evaluation=evaluation), VERSIONS, "1.1")
         config = without_later(run.resolved())
         config["adapter"]["rank"] = rank

@@ -13,7 +13,7 @@ from benchmark.core.sections import SFT, Loop, RewardTraining
 from benchmark.lm.loading import load_causal_lm
 from benchmark.lm.policy import Policy
 from benchmark.lm.training import (
-    Schedule,
+    RateSchedule,
     accuracy,
     bradley_terry,
     fit,
@@ -94,7 +94,7 @@ def test_sft_learns_the_completion_and_its_end(prepared):
 def test_a_loss_that_is_not_finite_names_the_stage():
     parameter = torch.nn.Parameter(torch.ones(1))
     with pytest.raises(RunError, match="SFT: the loss is nan at step 0. Lower"):
-        fit([parameter], Schedule(3, 0.1), lambda step: iter([parameter.sum() * float("nan")]), "SFT")
+        fit([parameter], RateSchedule(3, 0.1), lambda step: iter([parameter.sum() * float("nan")]), "SFT")
 
 
 def test_epochs_replace_steps():

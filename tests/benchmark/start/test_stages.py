@@ -15,7 +15,7 @@ from benchmark.core import files
 from benchmark.core.checkpoint import Checkpoints, Periodic
 from benchmark.core.errors import BenchmarkError, DataError, StorageError
 from benchmark.grid.jobs import Preparation
-from benchmark.lm.training import Schedule, fit
+from benchmark.lm.training import RateSchedule, fit
 from benchmark.plan.resolve import with_assignments
 from benchmark.run.prepared import Prepared, preparation_key
 from benchmark.start.build import prepare
@@ -166,7 +166,7 @@ def test_a_training_goes_on_to_the_same_bits(stop, tmp_path):
             yield (torch.nn.functional.dropout(weight, 0.5) * rows[step % 6]).sum().square()
 
         saving = Periodic(Checkpoints(folder), 0)
-        return fit([weight], Schedule(8, 0.1), losses, "test", "x", saving), weight.detach()
+        return fit([weight], RateSchedule(8, 0.1), losses, "test", "x", saving), weight.detach()
 
     loss, weight = train(tmp_path / "whole")
     with pytest.raises(Stopped):
@@ -180,7 +180,7 @@ def test_dropout_has_a_stream_of_its_own(tmp_path):
     """Draws of others before it do not change a training, and it does not change theirs."""
     def train():
         weight = torch.nn.Parameter(torch.ones(12))
-        fit([weight], Schedule(3, 0.1), lambda step: iter([torch.nn.functional.dropout(weight, 0.5).sum()]), "test",
+        fit([weight], RateSchedule(3, 0.1), lambda step: iter([torch.nn.functional.dropout(weight, 0.5).sum()]), "test",
             "x")
         return weight.detach()
 

@@ -17,7 +17,7 @@ from benchmark.reporting.pages import directions
 from benchmark.run.loop import execute
 from benchmark.run.store import RunStore
 from benchmark.studies import directions as module
-from benchmark.studies.directions import Point, Settings, candidates, measure, norm
+from benchmark.studies.directions import KeptState, Settings, candidates, measure, norm
 from tests.baselines.parts import make, step, z_of
 from tests.baselines.test_estimators import batch, linear_loss, parameters
 
@@ -79,7 +79,7 @@ def test_a_run_directory_gives_the_run_back(finished):
 
 def test_candidates_on_a_real_run(finished, prepared):
     run, store = finished
-    point = Point(run, prepared, store, 1, Settings(draws=2, rollouts=2))
+    point = KeptState(run, prepared, store, 1, Settings(draws=2, rollouts=2))
     before = point.who.policy.state()
     saved = store.policy_update(0)
     found = {}

@@ -180,11 +180,11 @@ def test_cells_of_the_task_table(built):
     block = blocks.of(built[0], {"RLOO": "method-0"})
     end = block.parts[0]
     rloo = dict(zip([title for title, _, _ in end.header], end.rows[0], strict=True))
-    assert rloo["method"] == blocks.Item("RLOO", mark="method-0")
+    assert rloo["method"] == blocks.PageCell("RLOO", mark="method-0")
     # test reward −1.9 → −1.0 and −2.1 → −1.1: it sorts by its end
     assert (rloo["reward, π₀ → end"].text, rloo["reward, π₀ → end"].sort) == ("-2.000 → -1.050", "-1.050")
-    assert rloo["reward increase"] == blocks.Item("+0.950 ±0.071", "[+0.900 +1.000]", "0.950")
-    assert rloo["n"] == blocks.Item("2", sort="2")
+    assert rloo["reward increase"] == blocks.PageCell("+0.950 ±0.071", "[+0.900 +1.000]", "0.950")
+    assert rloo["n"] == blocks.PageCell("2", sort="2")
     mezo = next(row for row in end.rows if row[0].text == "MeZO")
     assert mezo[2].text == "diverged" and mezo[2].sort == "" and len(mezo[0].footnotes) == 2
 

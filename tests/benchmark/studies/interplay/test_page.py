@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmark.studies.interplay import bowl, scenes
 from benchmark.studies.interplay import page as module
+from benchmark.studies.interplay import quadratic_demo, scenes
 from benchmark.studies.interplay.analysis import analyse
 from tests.benchmark.browser import ActionChains, Keys, Select, chromium, emulate, every, needs_browser, one, texts
 from tests.benchmark.studies.interplay.world import factors, moved, write_run
@@ -32,7 +32,7 @@ def page(tmp_path_factory):
         analyses.append(analyse(*write_run(folder, *paths, method=method, rank=3)))
     rows = pd.concat([a.rows for a in analyses], ignore_index=True)
     found = {(a.name, kind): scenes.embeddings(a, kind, ["PCA"]) for a in analyses for kind in a.pictures}
-    paths = {dimensions: bowl.paths(dimensions) for dimensions in bowl.DIMENSIONS}
+    paths = {dimensions: quadratic_demo.paths(dimensions) for dimensions in quadratic_demo.DIMENSIONS}
     arguments = rows, analyses, found, paths, {"hh_rlhf": f"HH {HOSTILE}"}, None
     text = module.render(*arguments)
     assert module.render(*arguments) == text

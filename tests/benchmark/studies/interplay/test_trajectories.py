@@ -11,8 +11,8 @@ import torch
 from benchmark.core.errors import BenchmarkError, ConfigError, DataError
 from benchmark.studies.interplay import trajectories
 from benchmark.studies.interplay.analysis import ALL, FACTORS, analyse
+from benchmark.studies.interplay.sentences import beyond_chance, often_outside, scores, verdict
 from benchmark.studies.interplay.trajectories import OUTSIDE, Trajectory
-from benchmark.studies.interplay.words import beyond_chance, often_outside, scores, verdict
 from tests.benchmark.studies.interplay.world import (
     SIZE,
     at,

@@ -13,7 +13,7 @@ import torch
 from benchmark.cli import main
 from benchmark.run.loop import execute
 from benchmark.run.store import RunStore
-from benchmark.studies.interplay import bowl, embed
+from benchmark.studies.interplay import embed, quadratic_demo
 from benchmark.studies.interplay.analysis import Picture
 from tests.benchmark.studies.interplay.world import SIZE, at, factors, moved, states, write_run
 
@@ -208,17 +208,17 @@ def test_embeddings_repeat(method, module):
 
 
 def test_bowl_paths_are_those_of_the_estimators():
-    flat = {path.method: path for path in bowl.paths(2)}
-    warm = bowl.UPDATES + 1
+    flat = {path.method: path for path in quadratic_demo.paths(2)}
+    warm = quadratic_demo.UPDATES + 1
     for name in ("zopro", "zopro-no-projection"):  # the first iteration is backpropagation
         assert np.array_equal(flat[name].points[:warm], flat["rloo"].points[:warm])
     assert flat["rloo"].losses[-1] < 0.02 * flat["rloo"].losses[0]
     # With the reward model's update at a right angle, ZOPrO's noise in a plane lies along the previous update.
-    line = flat["zopro"].points[bowl.UPDATES] - flat["zopro"].points[0]
-    later = flat["zopro"].points[warm:] - flat["zopro"].points[bowl.UPDATES]
+    line = flat["zopro"].points[quadratic_demo.UPDATES] - flat["zopro"].points[0]
+    later = flat["zopro"].points[warm:] - flat["zopro"].points[quadratic_demo.UPDATES]
     off = later - np.outer(later @ line, line) / (line @ line)
     assert np.abs(off).max() < 1e-4 < np.abs(later).max()
-    many = {path.method: path for path in bowl.paths(1000)}
+    many = {path.method: path for path in quadratic_demo.paths(1000)}
     assert many["rloo"].losses[-1] < many["zopro"].losses[-1] < many["mezo"].losses[-1] < many["mezo"].losses[0]
 
 

@@ -9,7 +9,7 @@ import torch
 
 from benchmark.cli import main
 from benchmark.core.errors import ConfigError
-from benchmark.studies.speed import analysis, driver, floors, memory, plan, stopwatch
+from benchmark.studies.speed import analysis, bare_calls, driver, memory, plan, stopwatch
 from benchmark.studies.speed.measure import time_figure, time_method
 from benchmark.studies.speed.plan import ALL, NORM, QUERIES, WARM_START, Figure
 from benchmark.studies.speed.world import END, World, bodies, made_up_pairs, word_tokenizer
@@ -163,7 +163,7 @@ def test_floors_leave_nothing_behind(config):
     for variant in ("", ALL):
         world = World(figure(config, "floors", "forward", variant).config, 1)
         state, sequences = world.policy.state(), world.finished(4)
-        for call in floors.CALLS.values():
+        for call in bare_calls.CALLS.values():
             call(world, sequences)
         assert all(torch.equal(value, state[name]) for name, value in world.policy.parameters.items())
         assert all(p.grad is None for p in world.policy.model.parameters()) and not sum(world.meter.tokens.values())
@@ -173,13 +173,13 @@ def test_trl_makes_the_same_rows(config):
     trl = pytest.importorskip("trl", reason="TRL is not installed")
     from accelerate.state import AcceleratorState
 
-    from benchmark.studies.speed import peers
+    from benchmark.studies.speed import trl_reference
 
     try:
         for name in plan.PEERS:
-            result = peers.time_peer(Figure("peers", name, "", config, 0, 2))
+            result = trl_reference.time_peer(Figure("peers", name, "", config, 0, 2))
             assert len(result["each"]) == 2 and min(result["each"]) > 0
-        trainer = peers.make_trainer(Figure("peers", "trl-rloo", "", config, 0, 1), "unused")
+        trainer = trl_reference.make_trainer(Figure("peers", "trl-rloo", "", config, 0, 1), "unused")
         assert isinstance(trainer, trl.RLOOTrainer)
         rows = [trainer.train_dataset[i] for i in range(2) for _ in range(4)]
         made = trainer._generate_and_score_completions(rows)

@@ -15,7 +15,7 @@ from benchmark.reporting.read.reader import Results
 from benchmark.reporting.read.runs import Ignored
 from benchmark.studies import sweep
 from benchmark.studies.sweep import analysis, figures, points, tables
-from benchmark.studies.sweep.points import Point
+from benchmark.studies.sweep.points import SweepPoint
 from tests.benchmark.reporting.made import finished
 
 
@@ -46,9 +46,9 @@ def test_points_are_every_budget_of_every_dimension_and_change_nothing_else():
         assert varied.budget.kind == "forward_tokens" and varied.budget.limit in (250_000, 1e6)
         assert replace(varied, adapter=config.adapter, budget=config.budget, tasks=config.tasks) == config
     (alone, same), = points.settings(config, "updates=3", None)
-    assert (alone, same.budget) == (Point("3"), Budget("updates", 3)) and same.adapter == config.adapter
+    assert (alone, same.budget) == (SweepPoint("3"), Budget("updates", 3)) and same.adapter == config.adapter
     (alone, same), = points.settings(config, None, "norms")
-    assert alone == Point("norms", "norms") and same.budget == config.budget
+    assert alone == SweepPoint("norms", "norms") and same.budget == config.budget
     with pytest.raises(ConfigError, match="Did you mean"):
         points.settings(config, None, "lora8")
 
@@ -64,9 +64,9 @@ def test_dimensions_train_what_their_names_say(dimension, d):
 
 
 def test_the_file_keeps_earlier_points_and_leads_nowhere_else(tmp_path):
-    points.add(tmp_path, [Point("1M"), Point("norms-1M", "norms")])
-    points.add(tmp_path, [Point("4M"), Point("1M")])
-    assert points.read(tmp_path) == [Point("1M"), Point("norms-1M", "norms"), Point("4M")]
+    points.add(tmp_path, [SweepPoint("1M"), SweepPoint("norms-1M", "norms")])
+    points.add(tmp_path, [SweepPoint("4M"), SweepPoint("1M")])
+    assert points.read(tmp_path) == [SweepPoint("1M"), SweepPoint("norms-1M", "norms"), SweepPoint("4M")]
     (tmp_path / "sweep.json").write_text(json.dumps({"points": [{"folder": "../else", "dimension": ""}]}))
     with pytest.raises(BenchmarkError, match=r"sweep.json, folder .*not a plain name"):
         points.read(tmp_path)
@@ -78,7 +78,7 @@ def test_the_file_keeps_earlier_points_and_leads_nowhere_else(tmp_path):
 def test_a_folder_with_runs_of_no_sweep_is_no_sweep(tmp_path):
     (tmp_path / "wmt20_mlqe__rloo__s0__00000000").mkdir()
     with pytest.raises(ConfigError, match="belong to no sweep"):
-        points.add(tmp_path, [Point("1M")])
+        points.add(tmp_path, [SweepPoint("1M")])
 
 
 def run(method, seed, ends, budget=1000, status="done", **config):
@@ -92,7 +92,7 @@ def run(method, seed, ends, budget=1000, status="done", **config):
 
 
 def found(*by_point):
-    return [(Point(f"p{i}"), Results(tuple(runs), (), ("rloo", "mezo"))) for i, runs in enumerate(by_point)]
+    return [(SweepPoint(f"p{i}"), Results(tuple(runs), (), ("rloo", "mezo"))) for i, runs in enumerate(by_point)]
 
 
 def halves(*by_point):
@@ -180,7 +180,7 @@ def test_points_that_differ_in_more_than_budget_and_adapter_are_refused():
 
 
 def test_a_point_without_runs_and_a_run_that_is_missing_are_named(tmp_path, monkeypatch):
-    points.add(tmp_path, [Point("p0"), Point("4M")])
+    points.add(tmp_path, [SweepPoint("p0"), SweepPoint("4M")])
     (point, results), = found([*RLOO, run("mezo", 0, (0.0, 0.1))])
     results = replace(results, ignored=(Ignored("toy__mezo__s1__0", "failed", "out of memory"),))
     monkeypatch.setattr(analysis, "read", lambda *_, **__: ([(point, results)], ["4M"]))
@@ -191,6 +191,6 @@ def test_a_point_without_runs_and_a_run_that_is_missing_are_named(tmp_path, monk
 
 
 def test_a_sweep_without_a_finished_run_says_so(tmp_path):
-    points.add(tmp_path, [Point("1M")])
+    points.add(tmp_path, [SweepPoint("1M")])
     with pytest.raises(BenchmarkError, match="no finished run in any folder"):
         sweep.write_report(tmp_path, [], {})

@@ -12,7 +12,7 @@ from benchmark.plan.resolve import Config
 from benchmark.plan.run import Run
 from benchmark.plan.sources import TaskSource
 from benchmark.studies.tuning.scores import Found
-from benchmark.studies.tuning.search import Cell, Plan, Search
+from benchmark.studies.tuning.search import Plan, Search, TrialRun
 from benchmark.studies.tuning.spaces import SPACES
 
 TASKS = ["wmt20_mlqe", "hh_rlhf"]
@@ -56,6 +56,6 @@ def carry_out(found: Search, runs: Path, reward: Reward, warm: float = 0.0, roun
     return []
 
 
-def write(cell: Cell, runs: Path, reward: Reward, warm: float = 0.0) -> None:
+def write(cell: TrialRun, runs: Path, reward: Reward, warm: float = 0.0) -> None:
     end = reward(cell.run, cell.run.resolved()["method"])
     finish(runs / cell.run.name, 1.0, None if end is None else 1.0 + end, warm)
