@@ -27,7 +27,7 @@ def outside(tmp_path, monkeypatch):
     """The files of the page in a folder on the path, its lines in the registries; all gone afterwards."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
-    before = [set(table) for table in TABLES]
+    before = [dict(table) for table in TABLES]  # the page's names may be those of parts that there are
     modules = set(sys.modules)
     for language, name, text in blocks(PAGE):
         if language == "python" and name not in FILES:
@@ -36,9 +36,9 @@ def outside(tmp_path, monkeypatch):
         if language == "python" and name in FILES:
             exec(compile(text, name, "exec"), dict(vars(FILES[name])))
     yield tmp_path
-    for table, names in zip(TABLES, before, strict=True):
-        for name in set(table) - names:
-            del table[name]
+    for table, entries in zip(TABLES, before, strict=True):
+        table.clear()
+        table.update(entries)
     for name in set(sys.modules) - modules:
         if getattr(sys.modules[name], "__file__", "") and str(tmp_path) in str(sys.modules[name].__file__):
             del sys.modules[name]
