@@ -57,7 +57,7 @@ def headline(results: Results, table: Table) -> Sheet:
     if judge:
         header.append(f"{name} change [{style.JUDGES[judge][1]}]")
     if gold:
-        header.append("gold between best constant and references, π₀ → end [0–1]")
+        header.append("gold between best constant and demonstrations, π₀ → end [0–1]")
     header += [f"reward increase [{unit.name}]", f"bound √(2 KL) [{unit.name}]"] if unit.of_seed else [
         f"reward increase [{unit.name}]"]
     header += ["KL to π₀ [nats per completion]", f"reward at KL {FIXED_KL} [{unit.name}]",
@@ -171,7 +171,7 @@ def _cells(runs: Sequence[FinishedRun], metrics: Sequence[str], unit: Unit, aske
 
 
 def _on_scale(runs: Sequence[FinishedRun], when: str, gold: dict[str, float]) -> str:
-    """(gold − best constant) / (references − best constant)."""
+    """(gold − best constant) / (demonstrations − best constant)."""
     found = _mean(runs, lambda run: run.metric(when, "gold"))
-    span = gold["references"] - gold["constant"]
+    span = gold["demonstrations"] - gold["constant"]
     return "n/a" if found is None or span <= 0 else decimal((found[0] - gold["constant"]) / span, 2)

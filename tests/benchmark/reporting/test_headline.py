@@ -24,7 +24,7 @@ def test_headline_by_hand(golden):
     assert rloo["reward increase [sd of r₀]"] == "+0.950 ±0.050"
     assert rloo["KL to π₀ [nats per completion]"] == "1.900 ±0.100"
     # gold 0.5 → 0.7375 between 0.3 and 0.8
-    assert rloo["gold between best constant and references, π₀ → end [0–1]"] == "0.40 → 0.88"
+    assert rloo["gold between best constant and demonstrations, π₀ → end [0–1]"] == "0.40 → 0.88"
     # mean of √3.6 and √4
     assert rloo["bound √(2 KL) [sd of r₀]"] == "1.949"
     # the validation gain is half the KL, a straight line from (0, 0); gold a quarter of the gain
@@ -33,7 +33,7 @@ def test_headline_by_hand(golden):
     assert rloo["area, gold score over KL to 0.5 [0–1]"] == "+0.031 ±0.000"
     assert set(mezo.values()) == {"MeZO", "diverged (1 of 2 runs)", "2"}
     notes = " ".join(golden["headline_wmt20_mlqe"].notes)
-    assert "best constant text 0.300, the prompt copied 0.100, demonstrations 0.700, references 0.800" in notes
+    assert "best constant text 0.300, the prompt copied 0.100, demonstrations 0.800, references 1.000" in notes
     # half of RLOO's 0.95 and 0.2375
     assert "gold score 0.119, reward 0.475" in notes
 

@@ -28,7 +28,7 @@ SECONDS = {"rloo": 10.0, "zopro": 8.0, "mezo": 5.0}
 ALONE = {"wmt20_mlqe": {"chrf": (20.0, 10.0), "bleu": (2.0, 1.5)}, "hh_rlhf": {"rougeL": (0.1, 0.05)}}
 LEVELS = {"wmt20_mlqe": 1.0, "hh_rlhf": 2.0}  # reward increase that a search froze
 DEVIATIONS = {"wmt20_mlqe": 1.0, "hh_rlhf": 2.0}  # of r₀ over completions of π₀
-SCALE = {"constant": 0.3, "copy": 0.1, "demonstrations": 0.7, "references": 0.8}  # gold of answers without a model
+SCALE = {"constant": 0.3, "copy": 0.1, "demonstrations": 0.8, "references": 1.0}  # gold of answers without a model
 # Forward tokens of rollouts, in millions of 2; the rest is updates. With 3 passes a rollout and 2 an update 1.2 is what
 # the definition of all three methods says.
 ROLLOUT = {"rloo": 1.2, "zopro": 1.2, "mezo": 0.8}
