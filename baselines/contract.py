@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
-from baselines.noise import Noise
+from baselines.noise import Factors, Noise
 from benchmark.core.checkpoint import Saved
 from benchmark.core.errors import ConfigError
 from benchmark.lm.adapted import Tensors
@@ -102,6 +102,10 @@ class Objective:
 
     def loss(self, batch: Any) -> torch.Tensor:
         """Scalar loss of a micro-batch; micro-batch losses add up to the loss of their batch."""
+        return self.examples(batch).sum() / batch.rows
+
+    def examples(self, batch: Any) -> torch.Tensor:
+        """Losses (n,) of a micro-batch's examples (completions, pairs), whose sum over ``batch.rows`` is its loss."""
         raise NotImplementedError
 
     def compared(self, batch: Any) -> torch.Tensor:
@@ -142,6 +146,16 @@ class Problem(Protocol):
 
     def each(self) -> Sequence[Problem]:
         """The losses of the single examples, which add up to :meth:`value`."""
+
+    def together(self) -> Sequence[Problem]:
+        """Micro-batches of examples that share no computation, so that each can have parameters of its own."""
+
+    @property
+    def size(self) -> int:
+        """Examples."""
+
+    def examples(self) -> list[float]:
+        """The losses of the examples, which add up to :meth:`value`."""
 
 
 class Direction:
@@ -206,6 +220,10 @@ class Direction:
         """What a rule remembers of a tensor, in its shape, after the subspace has changed; None = it forgets the
         tensor."""
         return moment
+
+    def factors(self, name: str, theta: torch.Tensor, noises: Sequence[Noise]) -> Factors | None:
+        """z of several samples as U ∘ rᵢ sᵢᵀ, by which all are read in one pass; None where it has no such form."""
+        return None
 
     def figures(self) -> dict[str, float]:
         """For the log of the present update."""

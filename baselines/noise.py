@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 
@@ -33,3 +34,12 @@ class Noise:
 
     def _draw(self, shape: Sequence[int] | None, *names: object) -> torch.Tensor:
         return standard_normal(self.theta if shape is None else self.theta.new_empty(tuple(shape)), *names)
+
+
+class Factors(NamedTuple):
+    """zᵢ = U ∘ rᵢ sᵢᵀ of n samples: ``base`` U in θ's shape, ``rows`` (n, first side), ``columns`` (n, second side or
+    1)."""
+
+    base: torch.Tensor
+    rows: torch.Tensor
+    columns: torch.Tensor

@@ -14,6 +14,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from baselines.contract import Problem
+from baselines.noise import Factors
 
 
 class Perturbed(TorchFunctionMode):
@@ -39,11 +40,82 @@ class Perturbed(TorchFunctionMode):
         return argument
 
     def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
-        if func.__name__ == "__get__":  # reading .dtype or .shape needs no numbers
+        if asks_no_numbers(func):
             return func(*args, **(kwargs or {}))
         args = tuple(self._replaced(argument) for argument in args)
         kwargs = {key: self._replaced(argument) for key, argument in (kwargs or {}).items()}
         return func(*args, **kwargs)
+
+
+def asks_no_numbers(func: Callable) -> bool:
+    """Whether ``func`` reads an attribute such as .dtype or .shape, and no transposed tensor."""
+    return func.__name__ == "__get__" and getattr(getattr(func, "__self__", None), "__name__", "") not in ("T", "mT", "H", "mH")
+
+
+class NotTogether(Exception):
+    """Examples cannot be read at parameters of their own in one pass: the model or the loss does not allow for it."""
+
+
+class PerturbedEach(TorchFunctionMode):
+    """Inside, the rows of every batch are computed with parameters of their own in one pass: θ + scale · zᵢ, where
+    zᵢ = U ∘ rᵢ sᵢᵀ (Flipout, Wen et al. 2018, arXiv 1803.04386).
+
+    A matrix costs one more product: x(θ + zᵢ)ᵀ = xθᵀ + ((x ∘ sᵢ)Uᵀ) ∘ rᵢ. Of a vector that multiplies or is added every
+    row gets its own. The rows of a batch are those of the samples in their order, once or several times over (chosen,
+    then rejected); a single row is the first sample's.
+
+    Args:
+        parameters: tensors by name.
+        factors: name → U, r and s of the samples.
+
+    Raises:
+        NotTogether: a trained tensor is used in another way (looked up, fused, convolved), or has no such factors.
+    """
+
+    def __init__(self, parameters: dict[str, torch.nn.Parameter], factors: Callable[[str], Factors],
+                 scale: float):
+        super().__init__()
+        self._names = {id(parameter): name for name, parameter in parameters.items()}
+        self._factors, self._scale = factors, scale
+
+    def _found(self, argument: Any) -> Factors | None:
+        name = self._names.get(id(argument)) if isinstance(argument, torch.nn.Parameter) else None
+        return None if name is None else self._factors(name)
+
+    def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        kwargs = kwargs or {}
+        found = [self._found(argument) for argument in (*args, *kwargs.values())]
+        if asks_no_numbers(func) or not any(found):
+            return func(*args, **kwargs)
+        if func.__name__ == "linear" and len(args) + len(kwargs) <= 3 and len(args) >= 2:
+            return self._linear(*args, **kwargs)
+        if func.__name__.strip("_") in ("mul", "rmul", "add", "radd") and len(args) == 2 and not kwargs:
+            return func(*(self._vector(argument, args[1 - place]) for place, argument in enumerate(args)))
+        raise NotTogether(f"{func.__name__} of a trained tensor")
+
+    def _linear(self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
+        product = torch.nn.functional.linear(x, weight.data)
+        if found := self._found(weight):
+            rows, columns = (self._of(part, x) for part in (found.rows, found.columns))
+            product = product + self._scale * torch.nn.functional.linear(x * columns, found.base) * rows
+        return product if bias is None else product + self._vector(bias, x)
+
+    def _vector(self, argument: Any, beside: Any) -> Any:
+        """A trained vector, as every row of ``beside`` has it; anything else as it is."""
+        if not (found := self._found(argument)):
+            return argument
+        if argument.ndim != 1 or not isinstance(beside, torch.Tensor):
+            raise NotTogether("an operation on a trained matrix")
+        return argument.data + self._scale * self._of(found.base * found.rows * found.columns, beside)
+
+    @staticmethod
+    def _of(part: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        """(n, size) → (rows of x, 1, …, size)."""
+        times, rest = divmod(len(x), len(part))
+        if x.ndim < 2 or (rest and len(x) > 1):
+            raise NotTogether("rows that are no examples")
+        each = part.repeat(times, 1) if times else part[:1]
+        return each.view(len(x), *[1] * (x.ndim - 2), -1)
 
 
 @contextlib.contextmanager

@@ -8,8 +8,8 @@ arXiv 2305.17333), that is, SPSA (Spall 1992) with Gaussian directions.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache, partial
 
 import torch
 from torch.autograd import forward_ad
@@ -18,7 +18,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from baselines.contract import Direction, History, Noise, Probe, Problem, Progress, Rule, Update, scheduled
 from baselines.estimators.flattening import flat, parts
 from baselines.estimators.health import Arrival
-from baselines.estimators.perturbation import Perturbed, replaced
+from baselines.estimators.perturbation import NotTogether, Perturbed, PerturbedEach, replaced
+from baselines.noise import Factors
 from benchmark.core.checkpoint import Saved
 from benchmark.core.errors import ConfigError, RunError
 
@@ -40,6 +41,7 @@ class ZerothOrderEstimator:
                  rule: Callable[[dict[str, torch.nn.Parameter]], Rule], seed: int, stream: bool = False):
         self.parameters, self.direction, self.probe = parameters, direction, probe
         self.seed, self.stream, self.updates = seed, stream, 0
+        self.together = True  # whether a probe of examples may read them in one pass
         self.acted = self._latents() if direction.latent else parameters  # what the rule acts on
         self.rule = rule(self.acted)
         self.groups = grouped(parameters)
@@ -85,7 +87,7 @@ class ZerothOrderEstimator:
             RunError: a loss or a weight is not finite.
         """
         self.direction.begin(self.updates, progress)
-        points, kept = self._points(problem), {}
+        kept: dict[tuple[int, str], torch.Tensor | None] = {}
 
         def z(sample: int, name: str) -> torch.Tensor | None:
             if self.stream or sample >= KEPT_SAMPLES:
@@ -95,10 +97,13 @@ class ZerothOrderEstimator:
             return kept[sample, name]
 
         if self.probe.exact:
-            pairs = [self._derivative_along(part, partial(z, sample)) for part, sample, _ in points]
+            pairs = [self._derivative_along(part, partial(z, sample)) for part, sample, _ in self._points(problem)]
             losses, read = [loss for loss, _ in pairs], [slope for _, slope in pairs]
+        elif self.probe.each:
+            losses = read = self._losses_of_examples(problem, z)
         else:
-            losses = read = [self._loss_at(part, partial(z, sample), scale) for part, sample, scale in points]
+            losses = read = [self._loss_at(part, partial(z, sample), scale)
+                             for part, sample, scale in self._points(problem)]
         weights = self.probe.weights(read)
         if not all(map(math.isfinite, [*losses, *weights.values()])):
             listed = " and ".join(f"{loss}" for loss in losses)
@@ -115,6 +120,34 @@ class ZerothOrderEstimator:
             return [(problem, sample, scale) for sample, scale in self.probe.points()]
         return [(part, example, scale) for example, part in enumerate(problem.each())
                 for _, scale in self.probe.points()]
+
+    def _losses_of_examples(self, problem: Problem, z: Callable) -> list[float]:
+        """Of every example at its own z, its readings one after the other: all examples in one pass where model, loss
+        and direction allow for it, else one by one."""
+        scales = [scale for _, scale in self.probe.points()]
+        if not problem.sampled and self.together:
+            try:
+                read = [self._losses_together(problem, scale) for scale in scales]
+                return [loss for example in zip(*read, strict=True) for loss in example]
+            except (NotTogether, NotImplementedError):
+                self.together = False
+        return [self._loss_at(part, partial(z, sample), scale) for part, sample, scale in self._points(problem)]
+
+    def _losses_together(self, problem: Problem, scale: float) -> list[float]:
+        """The losses of the examples, each at θ + scale · z of its own."""
+        losses: list[float] = []
+        for part in problem.together():
+            samples = range(len(losses), len(losses) + part.size)
+            with PerturbedEach(self.parameters, cache(partial(self._factors, samples)), scale):
+                losses += part.examples()
+        return losses
+
+    def _factors(self, samples: Sequence[int], name: str) -> Factors:
+        noises = [self._noise(sample, name) for sample in samples]
+        found = self.direction.factors(name, self.parameters[name].data, noises)
+        if found is None:
+            raise NotTogether("a direction without factors")
+        return found
 
     def _loss_at(self, problem: Problem, z_of: Callable[[str], torch.Tensor | None], scale: float) -> float:
         """L(θ + scale · z)."""

@@ -20,18 +20,17 @@ def pair_logprobs(policy: Policy, batch: Batch) -> tuple[torch.Tensor, torch.Ten
     return chosen, rejected
 
 
-def pair_loss(policy: Policy, batch: Batch, settings: hp.DPOSettings | hp.OnlineDPOSettings) -> torch.Tensor:
-    """Preference loss of (chosen, rejected) pairs whose reference log-probabilities are in the batch.
+def pair_losses(policy: Policy, batch: Batch, settings: hp.DPOSettings | hp.OnlineDPOSettings) -> torch.Tensor:
+    """Preference losses (n,) of (chosen, rejected) pairs whose reference log-probabilities are in the batch.
 
     Log-probabilities are those of the model itself (temperature 1), as in every DPO implementation.
     """
     chosen, rejected = pair_logprobs(policy, batch)
     first, second = batch.parts
     lengths = first.completion_mask.sum(1), second.completion_mask.sum(1)
-    losses = preference_loss(settings.loss, chosen - batch.values["reference_chosen"],
-                             rejected - batch.values["reference_rejected"], settings.beta, settings.label_smoothing,
-                             lengths)
-    return losses.sum() / batch.rows
+    return preference_loss(settings.loss, chosen - batch.values["reference_chosen"],
+                           rejected - batch.values["reference_rejected"], settings.beta, settings.label_smoothing,
+                           lengths)
 
 
 class DPO(Objective):
@@ -82,8 +81,8 @@ class DPO(Objective):
         self._order.cursor = state["pairs"]
         self._reference = dict(zip(state["known"].tolist(), map(tuple, state["reference"].tolist()), strict=True))
 
-    def loss(self, batch: Batch) -> torch.Tensor:
-        return pair_loss(self.context.policy, batch, self.settings)
+    def examples(self, batch: Batch) -> torch.Tensor:
+        return pair_losses(self.context.policy, batch, self.settings)
 
     def compared(self, batch: Batch) -> torch.Tensor:
         """Log-probabilities (B, 2) of chosen and rejected."""

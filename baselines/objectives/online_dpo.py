@@ -6,7 +6,7 @@ import torch
 
 from baselines import hyperparameters as hp
 from baselines.contract import Objective
-from baselines.objectives.dpo import pair_loss
+from baselines.objectives.dpo import pair_losses
 from benchmark.lm.rollout import Batch
 
 
@@ -27,5 +27,5 @@ class OnlineDPO(Objective):
             reward=rollout.rewards.mean().item(), margin=(rewards[:, 0] - rewards[:, 1]).abs().mean().item(),
         )
 
-    def loss(self, batch: Batch) -> torch.Tensor:
-        return pair_loss(self.context.policy, batch, self.settings)
+    def examples(self, batch: Batch) -> torch.Tensor:
+        return pair_losses(self.context.policy, batch, self.settings)

@@ -42,11 +42,11 @@ class RLOO(Objective):
         """Of the completions (B,), from their rewards (B,)."""
         return leave_one_out(rewards, self.settings.k)
 
-    def loss(self, batch: Batch) -> torch.Tensor:
+    def examples(self, batch: Batch) -> torch.Tensor:
         (sequences,) = batch.parts
         logprobs = self.context.policy.logprobs(sequences, self.context.temperature).sum(1)
         ratio = (logprobs - batch.values["old"]).exp()
-        return clipped(batch.values["advantages"], ratio, self.settings.clip).sum() / batch.rows
+        return clipped(batch.values["advantages"], ratio, self.settings.clip)
 
 
 class ShuffledRLOO(RLOO):

@@ -170,6 +170,11 @@ class Batch:
                 for rows in chunks(len(self), size)]
         return self._splits[size]
 
+    @cached_property
+    def apart(self) -> Batch:
+        """The same rows, each to be read by itself."""
+        return replace(self, parts=tuple(replace(part, known={}, apart=True) for part in self.parts))
+
     def shuffled(self, *seed: object) -> Batch:
         """The same rows in an order drawn from the stream ``seed``."""
         order = torch.randperm(len(self), generator=generator(*seed)).to(self.parts[0].ids.device)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -28,16 +28,18 @@ class Sequences:
         mask: (B, P + R), 1 on prompt and completion tokens (the completion's EOS included), 0 on padding.
         prompt_length: P, the same for all rows.
         known: of rows that are kept to be read again, reader → what every reading of them has in common.
+        apart: whether every row is read by itself, also one that shares its prompt with others.
     """
 
     ids: torch.Tensor
     mask: torch.Tensor
     prompt_length: int
     known: dict[object, Any] | None = None
+    apart: bool = False
 
     def kept(self) -> Sequences:
         """These rows, to be read again."""
-        return self if self.known is not None else Sequences(self.ids, self.mask, self.prompt_length, {})
+        return self if self.known is not None else replace(self, known={})
 
     @property
     def completion_ids(self) -> torch.Tensor:
@@ -52,7 +54,7 @@ class Sequences:
     @cached_property
     def packed(self) -> Packed | None:
         """The same rows with every distinct prompt once; ``None`` where that saves nothing."""
-        return pack(self)
+        return None if self.apart else pack(self)
 
     @cached_property
     def _cuts(self) -> dict[int, list[tuple[torch.Tensor, Sequences]]]:
@@ -83,10 +85,10 @@ class Sequences:
         """Some of the rows; ``trim`` removes columns that are padding in all of them."""
         ids, mask, prompt = self.ids[rows], self.mask[rows], self.prompt_length
         if not trim:
-            return Sequences(ids, mask, prompt)
+            return Sequences(ids, mask, prompt, apart=self.apart)
         used = mask.any(0).nonzero()
         first, last = min(int(used[0]), prompt - 1), max(int(used[-1]) + 1, prompt + 1)
-        return Sequences(ids[:, first:last], mask[:, first:last], prompt - first)
+        return Sequences(ids[:, first:last], mask[:, first:last], prompt - first, apart=self.apart)
 
 
 def chunks(length: int, size: int) -> list[slice]:
@@ -108,7 +110,7 @@ def join(parts: list[Sequences], pad: int = 0) -> Sequences:
         return nn.functional.pad(tensor, (width - part.prompt_length, 0), value=value)
 
     return Sequences(_pad_stack([widen(p.ids, p, pad) for p in parts], pad),
-                     _pad_stack([widen(p.mask, p, 0) for p in parts], 0), width)
+                     _pad_stack([widen(p.mask, p, 0) for p in parts], 0), width, apart=parts[0].apart)
 
 
 @dataclass(frozen=True)

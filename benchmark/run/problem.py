@@ -8,7 +8,7 @@ import torch
 from torch.autograd import forward_ad
 
 from baselines.contract import Objective
-from benchmark.lm.rollout import AnyBatch
+from benchmark.lm.rollout import AnyBatch, Batch
 
 NOISE_PARTS = 8  # of a batch, at least, when the noise of its loss is measured
 
@@ -52,6 +52,18 @@ class BatchProblem:
 
     def each(self) -> list[BatchProblem]:
         return [replace(self, batch=example) for example in self.batch.split(1)]
+
+    def together(self) -> list[BatchProblem]:
+        assert isinstance(self.batch, Batch)  # a loss that samples has no examples
+        return [replace(self, batch=part) for part in self.batch.apart.split(self.micro_batch)]
+
+    @property
+    def size(self) -> int:
+        return len(self.batch)
+
+    def examples(self) -> list[float]:
+        assert isinstance(self.batch, Batch)
+        return (self.objective.examples(self.batch) / self.batch.rows).tolist()
 
     def compared(self) -> torch.Tensor:
         return torch.cat([self.objective.compared(part) for part in self.batch.split(self.micro_batch)])

@@ -17,6 +17,9 @@ class Given:
     def __init__(self, loss):
         self.loss = loss
 
+    def examples(self, batch):
+        raise NotImplementedError
+
 
 def problem(loss, batch, size=4):
     return BatchProblem(Given(loss), batch, size)

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 
 from baselines.contract import Noise
 from baselines.estimators.directions.factors import SignFactors
+from baselines.estimators.perturbation import NotTogether, PerturbedEach
+from baselines.noise import Factors
 from benchmark.core.meter import Meter
+from benchmark.core.sections import Adapter
 from benchmark.run.participants import Participants
+from benchmark.run.prepared import Prepared
 from benchmark.run.problem import BatchProblem
-from tests.baselines.parts import make, step
+from tests.baselines.parts import START, make, step
 from tests.baselines.test_estimators import batch, linear_loss, parameters
 
 ROWS = 6
@@ -77,7 +82,7 @@ def test_directions_are_gaussian_and_those_of_two_examples_are_not_correlated():
 
 
 def test_without_signs_and_deviation_it_is_mezo_along_the_base(monkeypatch):
-    monkeypatch.setattr(SignFactors, "signs", lambda self, base, noise: torch.ones_like(base))
+    monkeypatch.setattr(SignFactors, "_signs", lambda self, base, noise: [torch.ones(n) for n in base.shape])
     ours, theirs = doubled(), doubled()
     grzo, mezo = make("grzo", ours, lr=0.1, epsilon=1e-2), make("mezo", theirs, lr=0.1, epsilon=1e-2)
     monkeypatch.setattr(type(grzo.probe), "weights", lambda self, losses: {
@@ -156,3 +161,65 @@ def test_the_losses_of_the_examples_add_up_to_that_of_the_batch(method, prepared
         parts = [part.value() for part in whole.each()]
         assert len(parts) == len(whole.batch) > 1 and len(set(parts)) > 1
         assert sum(parts) == pytest.approx(whole.value(), abs=1e-5)
+
+
+def moved_a_little(who):
+    for parameter in who.policy.parameters.values():
+        parameter.data.add_(0.02 * torch.randn_like(parameter))
+    return who
+
+
+@pytest.mark.parametrize("micro_batch", [3, 64])
+@pytest.mark.parametrize("kind", ["norms", "lora"])
+@pytest.mark.parametrize("method", ["grzo", "grzo-dpo"])
+def test_all_examples_in_one_pass_say_what_they_say_one_by_one(method, kind, micro_batch, prepared, make_run):
+    config = replace(make_run(method).config, adapter=Adapter(kind=kind))
+    run = replace(make_run(method), config=config)
+    who = moved_a_little(Participants(run, Prepared(prepared.folder, config, run.task), Meter()))
+    problem = BatchProblem(who.objective, who.objective.collect(), micro_batch)
+    values = who.method.resolved({method: {"epsilon": 0.05}})
+    estimator, alone = (who.method.make_estimator(who.policy.parameters, values, 0) for _ in range(2))
+    alone.together = False
+    spent, losses = [], []
+    for one in (estimator, alone):
+        before = who.meter.spent()["forward_tokens"]
+        losses.append(one.read(problem, START)[:2])
+        spent.append(who.meter.spent()["forward_tokens"] - before)
+    (read, weights), (expected, expected_weights) = losses
+    assert estimator.together and spent[0] == pytest.approx(spent[1])
+    assert read == pytest.approx(expected, abs=1e-5)
+    assert len(weights) == len(problem.batch) and list(weights.values()) == pytest.approx(
+        list(expected_weights.values()), rel=1e-2, abs=1e-2)
+
+
+def test_a_single_row_is_the_first_examples():
+    weight = torch.nn.Parameter(torch.randn(3, 2))
+    factors = Factors(torch.randn(3, 2), torch.randn(4, 3), torch.randn(4, 2))
+    x = torch.randn(8, 5, 2)
+    with torch.no_grad(), PerturbedEach({"w": weight}, lambda name: factors, 0.5):
+        once, twice, one = (torch.nn.functional.linear(part, weight) for part in (x[:4], x, x[:1]))
+    for row in range(8):
+        own = weight + 0.5 * factors.base * torch.outer(factors.rows[row % 4], factors.columns[row % 4])
+        assert torch.allclose(twice[row], x[row] @ own.T, atol=1e-5)
+    assert torch.allclose(once, twice[:4], atol=1e-6) and torch.allclose(one, twice[:1], atol=1e-6)
+
+
+@pytest.mark.parametrize("use", [
+    lambda w, x: torch.nn.functional.embedding(torch.tensor([[0, 1]]), w),
+    lambda w, x: torch.nn.functional.linear(x[:3], w),  # of four examples
+    lambda w, x: x[0] @ w.T,
+])
+def test_what_cannot_be_read_together_is_not(use):
+    weight = torch.nn.Parameter(torch.randn(3, 2))
+    factors = Factors(torch.randn(3, 2), torch.randn(4, 3), torch.randn(4, 2))
+    with pytest.raises(NotTogether), PerturbedEach({"w": weight}, lambda name: factors, 0.5):
+        use(weight, torch.randn(4, 5, 2))
+
+
+def test_a_model_that_cannot_reads_one_by_one(prepared, make_run):
+    config = replace(make_run("grzo").config, adapter=Adapter(kind="full"))  # embeddings are looked up
+    run = replace(make_run("grzo"), config=config)
+    who = Participants(run, Prepared(prepared.folder, config, run.task), Meter())
+    estimator = who.method.make_estimator(who.policy.parameters, who.method.resolved({}), 0)
+    losses, weights, _ = estimator.read(BatchProblem(who.objective, who.objective.collect(), 64), START)
+    assert not estimator.together and len(losses) == 2 and len(weights) > 1

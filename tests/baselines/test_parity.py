@@ -16,7 +16,7 @@ from torch.testing import assert_close
 
 from baselines import hyperparameters as hp
 from baselines.contract import Context
-from baselines.objectives.dpo import DPO, pair_loss
+from baselines.objectives.dpo import DPO, pair_losses
 from baselines.objectives.online_dpo import OnlineDPO
 from baselines.objectives.rloo import RLOO, leave_one_out
 from benchmark.core.meter import Meter
@@ -155,7 +155,8 @@ def compare_losses(trainer, rows, encoder, settings, seed):
     trainer.ref_model = Table(reference)
     expected = trainer.compute_loss(theirs, trainer.data_collator([trainer.train_dataset[row] for row in rows]))
     chosen, rejected = torch.stack([values.sum() for values in reference]).chunk(2)
-    loss = pair_loss(ours, Batch.of(parts, {"reference_chosen": chosen, "reference_rejected": rejected}), settings)
+    batch = Batch.of(parts, {"reference_chosen": chosen, "reference_rejected": rejected})
+    loss = pair_losses(ours, batch, settings).mean()
     assert_close(loss, expected, **TOLERANCE)
     (loss + expected).backward()
     assert_close(ours.values.grad, theirs.values.grad, **TOLERANCE)

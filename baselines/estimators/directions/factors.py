@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 
 from baselines import hyperparameters as hp
-from baselines.contract import Direction, Noise
+from baselines.contract import Direction
+from baselines.noise import Factors, Noise
 
 
 class RandomFactors(Direction):
@@ -28,10 +30,21 @@ class SignFactors(Direction):
     Flipout, Wen et al. 2018, arXiv 1803.04386). Every z is N(0, I), and no two are correlated."""
 
     def z(self, name: str, theta: torch.Tensor, noise: Noise) -> torch.Tensor:
-        base = noise.shared(theta.shape, noise.update, "base")
-        return base * self.signs(base, noise)
+        base = self._base(theta, noise)
+        return base * torch.outer(*self._signs(base, noise)).view_as(base)
 
-    def signs(self, base: torch.Tensor, noise: Noise) -> torch.Tensor:
+    def factors(self, name: str, theta: torch.Tensor, noises: Sequence[Noise]) -> Factors | None:
+        if theta.ndim > 2:
+            return None
+        base = self._base(theta, noises[0])
+        rows, columns = zip(*(self._signs(base, noise) for noise in noises), strict=True)
+        return Factors(base, torch.stack(rows), torch.stack(columns))
+
+    @staticmethod
+    def _base(theta: torch.Tensor, noise: Noise) -> torch.Tensor:
+        return noise.shared(theta.shape, noise.update, "base")
+
+    @staticmethod
+    def _signs(base: torch.Tensor, noise: Noise) -> tuple[torch.Tensor, ...]:
         rows, columns = base.shape[0], math.prod(base.shape[1:])
-        r, s = (noise((rows + columns,)) >= 0).to(base.dtype).mul_(2).sub_(1).split([rows, columns])
-        return torch.outer(r, s).view_as(base)
+        return (noise((rows + columns,)) >= 0).to(base.dtype).mul_(2).sub_(1).split([rows, columns])
