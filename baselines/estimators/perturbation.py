@@ -49,7 +49,8 @@ class Perturbed(TorchFunctionMode):
 
 def asks_no_numbers(func: Callable) -> bool:
     """Whether ``func`` reads an attribute such as .dtype or .shape, and no transposed tensor."""
-    return func.__name__ == "__get__" and getattr(getattr(func, "__self__", None), "__name__", "") not in ("T", "mT", "H", "mH")
+    attribute = getattr(getattr(func, "__self__", None), "__name__", "")
+    return func.__name__ == "__get__" and attribute not in ("T", "mT", "H", "mH")
 
 
 class NotTogether(Exception):
