@@ -179,6 +179,9 @@ class JudgeUsed(Record):
     kind: str = entry("gold, reward_model or llm")
     loss: float | None = entry("of a judging reward model: loss at the end of its training", "loss", default=None)
     accuracy_seen: float | None = entry("share of pairs, seen in training, that it ranks right", "0–1", default=None)
+    accuracy: float | None = entry("of a judge with pairs of its own: share of held-out pairs it ranks as labelled",
+                                   "0–1", default=None)
+    own_pairs: int | None = entry("pairs that it alone has seen", default=None)
 
 
 @dataclass(frozen=True, kw_only=True)

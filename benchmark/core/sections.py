@@ -127,13 +127,16 @@ class SFT:
 
 @dataclass(frozen=True)
 class RewardTraining:
-    parameters: str = option("full", "what is trained; lora is merged into the base afterwards", ("full", "lora"))
+    parameters: str = option("full", "what is trained; lora is merged into the base afterwards; head = a linear head "
+                                     "on frozen features, fitted once", ("full", "lora", "head"))
     steps: int = option(100, "optimiser steps", minimum=1)
     epochs: float = option(0.0, "passes over the training pairs; above 0 it replaces steps", minimum=0)
     batch: int = option(32, "pairs per step", minimum=1)
     lr: float = option(1e-3, "peak AdamW learning rate (10 % warm-up, cosine to zero)", minimum=0)
     score_weight: float = option(1.0, "weight of the squared score error beside Bradley-Terry, where a task has scores",
                                  minimum=0)
+    ridge: float = option(0.1, "parameters = head: weight of its squared norm, over features of unit variance",
+                          minimum=0)
 
 
 @dataclass(frozen=True)
@@ -143,6 +146,15 @@ class JudgeSettings:
     path: str = option("", "hub name or folder of the judging language model, for kind = llm")
     scale: float = option(1.5, "width of the judging reward model relative to the policy (tiny models only)", minimum=1)
     steps: int = option(150, "its training steps for language modelling, and again for preferences", minimum=1)
+    parameters: str = option("full", "what of a judging reward model is trained, as in reward_model",
+                             ("full", "lora", "head"))
+    own_pairs: float = option(0.0, "share of the training prompts (0-1) whose pairs train the judge alone: r0, "
+                                   "refinement and DPO never see them; 0 = it learns from all pairs, held-out ones too",
+                              minimum=0)
+
+    def __post_init__(self) -> None:
+        if self.own_pairs >= 1:
+            raise ConfigError(f"judge.own_pairs = {self.own_pairs:g}: a share below 1, so that r0 has pairs too.")
 
 
 @dataclass(frozen=True)
@@ -223,6 +235,7 @@ def _always(value: Any) -> Callable[[dict[str, Any]], Any]:
 # Fields that came after protocol 1.1: section → field → what stood for it before, given the section's other fields.
 LATER: dict[str, dict[str, Callable[[dict[str, Any]], Any]]] = {
     "adapter": {"kind": lambda adapter: "full" if adapter.get("rank") == 0 else "lora", "only": lambda adapter: ""},
+    "reward_model": {"ridge": _always(0.1)}, "judge": {"parameters": _always("full"), "own_pairs": _always(0.0)},
     "evaluation": {"validation_completions": lambda evaluation: 1, "test_completions": lambda evaluation: 1},
     "method": {"samples": lambda method: 1, "warm_start_schedule": lambda method: "method"},  # hyperparameters
     **{name: {spec.name: _always(spec.default) for spec in dataclasses.fields(SECTIONS[name])}

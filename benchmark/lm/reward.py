@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
 from benchmark.lm.adapted import Adapted
-from benchmark.lm.sequences import Sequences
+from benchmark.lm.sequences import Sequences, chunks
 
 
 class RewardModel(Adapted):
@@ -23,6 +24,18 @@ class RewardModel(Adapted):
         """Reward (B,) of each row, differentiable."""
         length = sequences.completion_mask.sum(1, keepdim=True)
         return self.values(sequences).gather(1, length).squeeze(1)
+
+    @torch.no_grad()
+    def features(self, rows: list[tuple[str, str]]) -> np.ndarray:
+        """What the head reads (B, H), float64: the last hidden state at the last token of each (prompt, completion)."""
+        found = []
+        for part in chunks(len(rows), self.batch):
+            sequences = self.encoder.rows(rows[part], self.device)
+            self._charge(sequences)
+            last = sequences.completion_mask.sum(1).view(-1, 1, 1)
+            hidden = self.hidden(sequences)
+            found.append(hidden.gather(1, last.expand(-1, 1, hidden.shape[2])).squeeze(1).double().cpu().numpy())
+        return np.concatenate(found)
 
     @torch.no_grad()
     def score_chunked(self, sequences: Sequences) -> torch.Tensor:

@@ -145,6 +145,14 @@ def reward_plans(pairs: Sequence[Pair], scored: Sequence[Scored], settings: Rewa
             batches(len(scored), settings.batch, steps, "score", seed) if use_scores else [])
 
 
+def seen_once(pairs: Sequence[Pair], scored: Sequence[Scored], settings: RewardTraining, seed: object
+              ) -> tuple[list[Pair], list[Scored]]:
+    """The rows that so many steps would have seen, each once."""
+    plan, score_plan = reward_plans(pairs, scored, settings, seed)
+    return ([pairs[row] for row in dict.fromkeys(chain(*plan))],
+            [scored[row] for row in dict.fromkeys(chain(*score_plan))])
+
+
 def reward_cost(model: RewardModel, pairs: Sequence[Pair], scored: Sequence[Scored], settings: RewardTraining,
                 seed: object) -> tuple[float, int]:
     """What :func:`train_reward` takes, whether it is interrupted or not.
@@ -157,8 +165,10 @@ def reward_cost(model: RewardModel, pairs: Sequence[Pair], scored: Sequence[Scor
     encoder, seen, marked = model.encoder, Counter(chain(*plan)), Counter(chain(*score_plan))
     said = [(pairs[row][0], text, times) for row, times in seen.items() for text in pairs[row][1:]]
     said += [(scored[row][0], scored[row][1], times) for row, times in marked.items()]
-    tokens = sum(times * (len(encoder.prompt(prompt)) + len(encoder.completion(text))) for prompt, text, times in said)
-    return tokens * (2 + model.trained), len(seen) + len(marked)
+    once = settings.parameters == "head"  # its features are read once
+    tokens = sum((1 if once else times) * (len(encoder.prompt(prompt)) + len(encoder.completion(text)))
+                 for prompt, text, times in said)
+    return tokens * (1 if once else 2 + model.trained), len(seen) + len(marked)
 
 
 def refine_reward(model: RewardModel, pairs: Sequence[Pair], preferences: Sequence[float], loop: Loop,

@@ -20,7 +20,9 @@ from benchmark.core.files import write_json
 from benchmark.core.locks import locked
 from benchmark.core.meter import Meter
 from benchmark.core.paths import folder_name
+from benchmark.core.sections import RewardTraining
 from benchmark.lm.encoder import Encoder
+from benchmark.lm.head import fit_head
 from benchmark.lm.loading import (
     device_of,
     load_causal_lm,
@@ -34,7 +36,7 @@ from benchmark.lm.loading import (
 from benchmark.lm.policy import Policy
 from benchmark.lm.reward import RewardModel
 from benchmark.lm.trained import add_lora
-from benchmark.lm.training import accuracy, reward_cost, train_reward, train_sft
+from benchmark.lm.training import Pair, Scored, accuracy, reward_cost, seen_once, train_reward, train_sft
 from benchmark.plan.resolve import Config
 from benchmark.plan.sources import adapter_of
 from benchmark.run.evaluation import Evaluator, evaluated, save_starts
@@ -56,6 +58,11 @@ def judge_kind(config: Config, has_gold: bool) -> str:
         raise DataError("judge.kind = gold, but only the bundled rows have a gold score. "
                         "Use --set judge.kind=reward_model or judge.kind=llm.")
     return config.judge.kind
+
+
+def save_merged(wrapper: RewardModel, folder: Path) -> None:
+    model: Any = wrapper.model
+    (model.merge_and_unload() if hasattr(model, "peft_config") else model).save_pretrained(folder)
 
 
 def prepare(folder: Path, config: Config, task: str, data: TaskData, seed: int, report: Report) -> Prepared:
@@ -158,18 +165,28 @@ class Building:
         """r₀ from π₀'s weights, adapters merged; its loss, and its accuracy on held-out pairs."""
         config, settings, rows = self.config, self.config.reward_model, self.rows
         model = load_scalar_model(self.folder / "policy", config.model, self.dtype, self.seed)
-        lora = settings.parameters == "lora" and config.adapter.rank > 0
-        if lora:
-            model = add_lora(model, config.adapter, config.adapter.dropout, "reward_model", self.seed)
-        reward = self.wrapped(RewardModel, model)  # in evaluation mode
-        model.train()
-        loss = train_reward(reward, rows.train_pairs, rows.scored, settings, self.micro_batch, self.seed, saving)
-        model.eval()
+        reward, loss = self.trained_reward(model, rows.train_pairs, rows.scored, settings, "reward_model", self.seed,
+                                           saving)
         tokens, labels = reward_cost(reward, rows.train_pairs, rows.scored, settings, self.seed)
         info = {"reward_loss": loss, "reward_accuracy": accuracy(reward, rows.held_out_pairs),
                 "held_out_pairs": len(rows.held_out_pairs), "reward_tokens": tokens, "reward_labels": labels}
-        (model.merge_and_unload() if lora else model).save_pretrained(self.folder / "reward")
+        save_merged(reward, self.folder / "reward")
         return info
+
+    def trained_reward(self, model: Any, pairs: list[Pair], scored: list[Scored], settings: RewardTraining, name: str,
+                       seed: object, saving: Periodic) -> tuple[RewardModel, float]:
+        """A reward model from ``model``, adapters not merged yet, and its final loss."""
+        if settings.parameters == "lora" and self.config.adapter.rank > 0:
+            model = add_lora(model, self.config.adapter, self.config.adapter.dropout, name, seed)
+        elif settings.parameters == "head":
+            model.requires_grad_(False).score.requires_grad_(True)
+        reward = self.wrapped(RewardModel, model)  # in evaluation mode
+        if settings.parameters == "head":
+            return reward, fit_head(reward, *seen_once(pairs, scored, settings, seed), settings)
+        model.train()
+        loss = train_reward(reward, pairs, scored, settings, self.micro_batch, seed, saving)
+        model.eval()
+        return reward, loss
 
     def train_judge_language(self, saving: Periodic) -> Figures:
         """The wider Llama that the judge of tiny models starts from; its final loss in nats per token."""
@@ -181,18 +198,21 @@ class Building:
         return {"loss": loss}
 
     def train_judge(self, saving: Periodic) -> Figures:
-        """The judging reward model, on all preference data, held-out pairs included.
+        """The judging reward model, on pairs of its own or else on all preference data, held-out pairs included.
 
         At tiny size it is a wider Llama of its own, trained on language first; any other model's starts from π₀.
         """
         config, rows, seed = self.config, self.rows, ("judge", self.seed)
-        settings = replace(config.reward_model, steps=config.judge.steps, epochs=0.0)
+        settings = replace(config.reward_model, steps=config.judge.steps, epochs=0.0,
+                           parameters=config.judge.parameters)
         start = self.folder / "stages" / "judge" if config.model.tiny else self.folder / "policy"
         model = load_scalar_model(start, config.model, torch.float32, seed)
-        judge, pairs = self.wrapped(RewardModel, model), rows.train_pairs + rows.held_out_pairs
-        loss = train_reward(judge, pairs, rows.scored, settings, self.micro_batch, seed, saving)
-        model.save_pretrained(self.folder / "judge")
-        return {"loss": loss, "accuracy_seen": accuracy(judge, rows.held_out_pairs)}
+        own = rows.judge_pairs
+        judge, loss = self.trained_reward(model, own or rows.train_pairs + rows.held_out_pairs,
+                                          [] if own else rows.scored, settings, "judge", seed, saving)
+        found = accuracy(judge, rows.held_out_pairs)
+        save_merged(judge, self.folder / "judge")
+        return {"loss": loss, **({"accuracy": found, "own_pairs": len(own)} if own else {"accuracy_seen": found})}
 
     def gold_scale(self) -> dict[str, float] | None:
         """See :func:`benchmark.start.gold.scale`; None where the task has no gold score."""

@@ -37,7 +37,7 @@ def another(field, value):
         return next(choice for choice in field.metadata["choices"] if choice != value)
     if isinstance(value, bool):
         return not value
-    return f"{value}x" if isinstance(value, str) else value + 1 if isinstance(value, int) else value / 2 or 1.0
+    return f"{value}x" if isinstance(value, str) else value + 1 if isinstance(value, int) else value / 2 or 0.5
 
 
 @pytest.mark.parametrize(("section", "field"), FIELDS, ids=[f"{section}.{field.name}" for section, field in FIELDS])
