@@ -110,7 +110,10 @@ class Adapter:
 
 @dataclass(frozen=True)
 class Decoding:
-    max_prompt_tokens: int = option(64, "prompt length limit, cue and BOS included (tokens)", minimum=4)
+    template: str = option("cue", "how a prompt asks: cue = by the task's cue; chat = as a message of the user's, cue "
+                                  "included, in the tokenizer's chat template", ("cue", "chat"))
+    max_prompt_tokens: int = option(64, "prompt length limit, cue and BOS (or the chat template) included (tokens)",
+                                    minimum=4)
     long_prompts: str = option("truncate", "what happens to longer prompts", ("truncate", "drop"))
     max_new_tokens: int = option(32, "completion length limit (tokens), for rollouts and evaluation alike", minimum=1)
     temperature: float = option(0.7, "sampling temperature of rollouts and evaluation", minimum=1e-6)
@@ -236,6 +239,7 @@ def _always(value: Any) -> Callable[[dict[str, Any]], Any]:
 LATER: dict[str, dict[str, Callable[[dict[str, Any]], Any]]] = {
     "adapter": {"kind": lambda adapter: "full" if adapter.get("rank") == 0 else "lora", "only": lambda adapter: ""},
     "reward_model": {"ridge": _always(0.1)}, "judge": {"parameters": _always("full"), "own_pairs": _always(0.0)},
+    "decoding": {"template": _always("cue")},
     "evaluation": {"validation_completions": lambda evaluation: 1, "test_completions": lambda evaluation: 1},
     "method": {"samples": lambda method: 1, "warm_start_schedule": lambda method: "method"},  # hyperparameters
     **{name: {spec.name: _always(spec.default) for spec in dataclasses.fields(SECTIONS[name])}

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from benchmark.core.errors import ModelError
 from benchmark.core.sections import Decoding
 from benchmark.lm.sequences import Sequences
 
@@ -16,13 +17,36 @@ if TYPE_CHECKING:
 
 REMEMBERED = 50_000  # texts whose ids are kept
 WORD = "a"  # what a prompt may end with
+MARK = "\ue000"  # of private use: in no template
+
+
+def chat_pieces(tokenizer: PreTrainedTokenizerBase) -> tuple[str, str]:
+    """What the tokenizer's chat template puts before a message of the user's, and after it, up to where the answer
+    begins.
+
+    Raises:
+        ModelError: there is no template, or not one that has the message once and as it is.
+    """
+    if not tokenizer.chat_template:
+        raise ModelError("decoding.template = chat, but the tokenizer has no chat template. Pass an instruct model, or "
+                         "--set decoding.template=cue.")
+    text = str(tokenizer.apply_chat_template([{"role": "user", "content": MARK}], tokenize=False,
+                                             add_generation_prompt=True))
+    before, *rest = text.split(MARK)
+    if len(rest) != 1:
+        raise ModelError(f"decoding.template = chat, but the tokenizer's chat template shows a message {len(rest)} "
+                         f"times. Use --set decoding.template=cue.")
+    return before, rest[0]
+
 
 class Encoder:
     """Encodes prompts and completions of one task for one tokenizer.
 
-    A full sequence is ``[BOS] body cue " " completion EOS``. The body is cut to the prompt limit on the side the task
-    names; the cue always survives. A completion longer than the limit is cut and then has no EOS. Cue and completion
-    get the tokens that they have after what they follow: some tokenizers begin every text with a space of their own.
+    A full sequence is ``[BOS] body cue " " completion EOS``, or, with ``decoding.template = chat``, what the
+    tokenizer's chat template makes of ``body cue`` as a message of the user's, then ``completion EOS``. The body is cut
+    to the prompt limit on the side the task names; cue and template always survive. A completion longer than the limit
+    is cut and then has no EOS. Cue and completion get the tokens that they have after what they follow: some tokenizers
+    begin every text with a space of their own.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, cue: str, truncation: str, decoding: Decoding):
@@ -30,7 +54,11 @@ class Encoder:
         self.pad, self.eos = tokenizer.pad_token_id, tokenizer.eos_token_id
         self._bos = [tokenizer.bos_token_id] if tokenizer.bos_token_id is not None else []
         self._known: dict[tuple[str, str], list[int]] = {}
-        self._cue_text, self._cue = cue, self._ids(cue, WORD)
+        self._cue_text, self._cue, self._gap = cue, self._ids(cue, WORD), " "
+        if decoding.template == "chat":  # the template has a BOS of its own, where there is one
+            before, after = chat_pieces(tokenizer)
+            self._bos = self._special(before)
+            self._cue_text, self._cue, self._gap = cue + after, self._cue + self._special(after), ""
 
     def _ids(self, text: str, before: str = "") -> list[int]:
         """The tokens of ``text`` where it follows ``before``."""
@@ -56,13 +84,17 @@ class Encoder:
         size = len(head) if before else 0
         return [row[size:] if row[:size] == head[:size] else None for row in rows]
 
+    def _special(self, text: str) -> list[int]:
+        """The tokens of a piece of the chat template, special ones among them."""
+        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+
     def _asked(self, texts: list[str]) -> list[list[int]]:
         return self.tokenizer(texts, add_special_tokens=False, split_special_tokens=True)["input_ids"]
 
     def rows(self, rows: Sequence[tuple[str, str]], device: torch.device | str) -> Sequences:
         """Encode and pad (prompt body, completion) rows."""
         self._learn(body for body, _ in rows)
-        self._learn((" " + text.strip() for _, text in rows), self._cue_text)
+        self._learn((self._gap + text.strip() for _, text in rows), self._cue_text)
         return self.pad_rows([self.prompt(body) for body, _ in rows], [self.completion(text) for _, text in rows],
                              device)
 
@@ -79,7 +111,7 @@ class Encoder:
 
     def completion(self, text: str) -> list[int]:
         """Token ids of a completion with EOS, at most ``decoding.max_new_tokens``."""
-        return [*self._ids(" " + text.strip(), self._cue_text), self.eos][: self.decoding.max_new_tokens]
+        return [*self._ids(self._gap + text.strip(), self._cue_text), self.eos][: self.decoding.max_new_tokens]
 
     def text(self, completion_ids: list[int]) -> str:
         """The completion as text, specials removed, stripped."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 
 import pytest
 import torch
 
+from benchmark.core.errors import ModelError
 from benchmark.core.sections import Decoding
 from benchmark.lm.encoder import Encoder
 from benchmark.lm.sequences import Sequences, join
@@ -119,3 +121,46 @@ def test_a_byte_level_tokenizer_has_the_tokens_of_each_part(prepared, cue):
     for text in ("der Hund", "(ja) 12", "…", ""):
         alone = prepared.encoder._asked([cue, f" {text}"])
         assert [encoder._cue, encoder.completion(text)[:-1]] == alone
+
+
+CHAT = ("{% for message in messages %}<|turn|>{{ message['role'] }}\n{{ message['content'] }}<eos>\n{% endfor %}"
+        "{% if add_generation_prompt %}<|turn|>assistant\n{% endif %}")
+
+
+@pytest.fixture
+def chatting(prepared):
+    tokenizer = copy.deepcopy(prepared.encoder.tokenizer)
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<|turn|>"]})
+    tokenizer.chat_template = CHAT.replace("<eos>", tokenizer.eos_token)
+    return tokenizer
+
+
+def test_a_chat_is_what_the_template_makes_of_body_and_cue(chatting):
+    decoding = Decoding(max_prompt_tokens=64, max_new_tokens=32, template="chat")
+    encoder = Encoder(chatting, "\nGerman:", "keep_end", decoding)
+    message = [{"role": "user", "content": "The dog sees me.\nGerman:"}]
+    whole = chatting.apply_chat_template(message, add_generation_prompt=True, tokenize=True, return_dict=False)
+    assert encoder.prompt("The dog sees me.") == whole
+    said = encoder.completion(" Der Hund. ")
+    assert encoder.text(said) == "Der Hund." and said[-1] == encoder.eos
+    assert said[:-1] == chatting("Der Hund.", add_special_tokens=False)["input_ids"]
+    assert encoder.rows([("The dog sees me.", "Der Hund.")], "cpu").ids[0].tolist() == whole + said
+    # A body that says what the template says is text.
+    assert encoder.prompt("<|turn|>").count(chatting.convert_tokens_to_ids("<|turn|>")) == 2
+
+
+def test_a_long_message_is_cut_inside_the_template(chatting):
+    decoding = Decoding(max_prompt_tokens=30, template="chat")
+    ids = Encoder(chatting, "\nGerman:", "keep_end", decoding).prompt("The dog sees me. " * 20)
+    text = chatting.decode(ids)
+    assert len(ids) == 30 and text.startswith("<|turn|>user") and text.endswith("\nGerman:"
+                                                                            f"{chatting.eos_token}\n<|turn|>assistant\n")
+
+
+@pytest.mark.parametrize(("template", "words"), [
+    (None, "has no chat template"), ("{{ messages[0]['content'] }}{{ messages[0]['content'] }}", "shows a message 2"),
+    ("nothing", "shows a message 0 times")])
+def test_a_template_that_will_not_do_is_said(chatting, template, words):
+    chatting.chat_template = template
+    with pytest.raises(ModelError, match=words):
+        Encoder(chatting, "\nGerman:", "keep_end", Decoding(template="chat"))
