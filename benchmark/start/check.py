@@ -10,6 +10,7 @@ from benchmark.core.errors import ConfigError, ModelError
 from benchmark.core.sections import Model
 from benchmark.core.seeding import generator
 from benchmark.lm.adapted import same
+from benchmark.lm.encoder import chat_pieces
 from benchmark.lm.loading import empty_model, load_causal_lm, load_model_config, load_raw_tokenizer, load_tokenizer
 from benchmark.lm.trained import add_adapter
 from benchmark.plan.resolve import Config
@@ -35,8 +36,13 @@ def check_model(config: Config) -> None:
     for scalar in (False, True):
         with torch.device("meta"):
             add_adapter(empty_model(config.model, scalar), config.adapter)
+    if config.decoding.template == "chat" and not config.model.path:
+        raise ConfigError("decoding.template = chat, but the tiny model has no chat template. Pass --model.")
     if config.model.path:
-        check_tokenizer(config.model, load_tokenizer(config.model), load_model_config(config.model))
+        tokenizer = load_tokenizer(config.model)
+        check_tokenizer(config.model, tokenizer, load_model_config(config.model))
+        if config.decoding.template == "chat":
+            chat_pieces(tokenizer)
         check_positions(config.model, config.decoding.max_prompt_tokens + config.decoding.max_new_tokens,
                         "decoding.max_prompt_tokens + decoding.max_new_tokens")
         probe(load_causal_lm(config.model.path, config.model, getattr(torch, config.model.dtype)), config.model)

@@ -160,3 +160,10 @@ def test_float16_is_not_trained_by_adamw(save, check, field):
     with pytest.raises(ConfigError, match=field.replace("=", " = ")):
         check(save(), *rest, field)
     check(save(), *rest)
+
+
+def test_a_chat_needs_a_template(save, check, toy_config):
+    with pytest.raises(ModelError, match="has no chat template"):
+        check(save(), "decoding.template=chat")
+    with pytest.raises(ConfigError, match="the tiny model has no chat template"):
+        check_model(with_assignments(toy_config, ["decoding.template=chat"], []))
