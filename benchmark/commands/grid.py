@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from baselines.registry import METHODS
 from benchmark.commands.options import EXIT_FAILED, EXIT_INTERRUPTED, add_plugins, names
+from benchmark.core import stopping
 from benchmark.core.errors import ConfigError
 from benchmark.core.paths import BUNDLED
 from benchmark.core.sections import SFT, Budget
@@ -118,7 +119,8 @@ def exit_code(failed: dict[str, str], interrupted: str) -> int:
     for name, reason in failed.items():
         print(f"FAILED {name}: {reason}", file=sys.stderr)
     if interrupted:
-        print(f"interrupted: {interrupted} the same command goes on with the rest", file=sys.stderr)
+        by = f" by {number.name}" if (number := stopping.received()) else ""
+        print(f"interrupted{by}: {interrupted} the same command goes on with the rest", file=sys.stderr)
         return EXIT_INTERRUPTED
     return EXIT_FAILED if failed else 0
 
