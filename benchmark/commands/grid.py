@@ -109,8 +109,10 @@ def carry_out(jobs: list[Job], config: Config, kept: int, total: int, split: str
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # several processes share the cores already
     if kept:
         print(f"{kept} of {total} runs are finished already and are kept")
-    budget = f"{config.budget.limit:,.0f} {config.budget.kind.replace('_', ' ')}"
-    with Display(len(jobs), budget, split=split) as display:
+    limit = config.budget.limit
+    amount = f"{limit / 1e6:,.6g}M" if limit >= 1e6 else f"{limit:,.6g}"
+    budget = f"{amount} {config.budget.kind.replace('_', ' ')} each"
+    with Display(jobs, budget, split=split, workers=config.execution.workers) as display:
         return execute_jobs(jobs, local(config.execution.workers), display)
 
 
