@@ -99,5 +99,7 @@ def get_method(name: str) -> Method:
 
 
 def find(name: str) -> Method | None:
-    """:func:`get_method` of a stored run, whose method may come from elsewhere: then ``None``."""
+    """:func:`get_method` of a stored run or of a row, ``dpo (loss = ipo)`` being one of ``dpo``; ``None`` if the method
+    comes from elsewhere."""
+    name = name.partition(" (")[0]
     return METHODS.get(RENAMED.get(name, name))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from baselines.registry import METHODS
 from benchmark.commands.options import EXIT_FAILED, EXIT_INTERRUPTED, add_plugins, names
+from benchmark.core import stopping
 from benchmark.core.errors import ConfigError
 from benchmark.core.paths import BUNDLED
 from benchmark.core.sections import SFT, Budget
@@ -108,8 +109,10 @@ def carry_out(jobs: list[Job], config: Config, kept: int, total: int, split: str
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # several processes share the cores already
     if kept:
         print(f"{kept} of {total} runs are finished already and are kept")
-    budget = f"{config.budget.limit:,.0f} {config.budget.kind.replace('_', ' ')}"
-    with Display(len(jobs), budget, split=split) as display:
+    limit = config.budget.limit
+    amount = f"{limit / 1e6:,.6g}M" if limit >= 1e6 else f"{limit:,.6g}"
+    budget = f"{amount} {config.budget.kind.replace('_', ' ')} each"
+    with Display(jobs, budget, split=split, workers=config.execution.workers) as display:
         return execute_jobs(jobs, local(config.execution.workers), display)
 
 
@@ -118,7 +121,8 @@ def exit_code(failed: dict[str, str], interrupted: str) -> int:
     for name, reason in failed.items():
         print(f"FAILED {name}: {reason}", file=sys.stderr)
     if interrupted:
-        print(f"interrupted: {interrupted} the same command goes on with the rest", file=sys.stderr)
+        by = f" by {number.name}" if (number := stopping.received()) else ""
+        print(f"interrupted{by}: {interrupted} the same command goes on with the rest", file=sys.stderr)
         return EXIT_INTERRUPTED
     return EXIT_FAILED if failed else 0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from benchmark.run.store import RunStore
 
 EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
+MOST_SEEDS = 10_000
 
 
 def names(given: list[str] | None, known: list[str], what: str,
@@ -35,13 +37,20 @@ def names(given: list[str] | None, known: list[str], what: str,
 
 def seed_list(given: list[str] | None) -> list[int]:
     """``["0-2,7"]`` → ``[0, 1, 2, 7]``; ConfigError if a part is not a whole number or a range."""
-    seeds: list[int] = []
+    seeds: list[range] = []
     for part in ",".join(given or ["0"]).split(","):
         first, dash, last = part.strip().partition("-")
-        if not first.isdecimal() or (dash and not last.isdecimal()) or (dash and int(last) < int(first)):
+        if not _is_seed(first) or (dash and (not _is_seed(last) or int(last) < int(first))):
             raise ConfigError(f"--seeds {part}: expected numbers such as 0,1,2 or a range such as 0-4.")
-        seeds += range(int(first), int(last if dash else first) + 1)
-    return list(dict.fromkeys(seeds))
+        seeds.append(range(int(first), int(last if dash else first) + 1))
+        if (count := sum(map(len, seeds))) > MOST_SEEDS:
+            raise ConfigError(f"--seeds {part}: {count:,} seeds, each a run of every method and task; at most "
+                              f"{MOST_SEEDS:,} at a time. A comparable table takes 5: --seeds 0-4.")
+    return list(dict.fromkeys(itertools.chain.from_iterable(seeds)))
+
+
+def _is_seed(text: str) -> bool:
+    return text.isdecimal() and len(text) <= 18
 
 
 def task_titles() -> dict[str, str]:

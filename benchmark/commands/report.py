@@ -45,11 +45,12 @@ def command_report(options: argparse.Namespace) -> int:
     return 0
 
 
-def show_report(out: Path, only: list[str] | None = None) -> None:
-    """Write tables and plots of ``out`` (of the runs ``only``), print the table and name the files."""
+def show_report(out: Path, around: list[str] | None = None) -> None:
+    """Write tables and plots of ``out`` (of what can stand beside the runs ``around``), print the table and name the
+    files."""
     from benchmark.reporting import report
 
-    result = report(out, method_order=ORDER, task_titles=task_titles(), only=only)
+    result = report(out, method_order=ORDER, task_titles=task_titles(), around=around)
     print(result.summary)
     for caution in result.cautions:
         print(f"note: {caution}")
@@ -68,13 +69,13 @@ def show_paper(options: argparse.Namespace) -> None:
         print(f"  {path}")
 
 
-def show_sweep(out: Path, only: Mapping[str, Collection[str]] | None = None) -> None:
+def show_sweep(out: Path, around: Mapping[str, Collection[str]] | None = None) -> None:
     """Write the tables and figures over all points of the sweep in ``out``, and name the files.
 
     Args:
-        only: folder of a point → names of the runs to use; by default every finished one.
+        around: folder of a point → names of runs that must be in it, as for ``reader.read``.
     """
     from benchmark.studies.sweep import write_report
 
     print("\nThe sweep:")
-    show_files(write_report(out, ORDER, task_titles(), only))
+    show_files(write_report(out, ORDER, task_titles(), around))

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmark.core import stopping
 from benchmark.core.files import check, sha256, sync, write_json, write_tensors, writing
 
 if TYPE_CHECKING:
@@ -140,7 +141,8 @@ def read(folder: Path) -> Saved:
 
 
 class Periodic:
-    """Checkpoints of a piece of work that says often how far it is; one is taken when ``seconds`` have passed.
+    """Checkpoints of a piece of work that says often how far it is; one is taken when ``seconds`` have passed, and
+    when the process is asked to stop, which it then does.
 
     Args:
         note: told of every checkpoint that cannot be used, and why.
@@ -157,9 +159,10 @@ class Periodic:
 
     def offer(self, state: Callable[[], Saved], share: float) -> None:
         self.done(share)
-        if time.monotonic() - self._last >= self.seconds:
+        if stopping.requested() or time.monotonic() - self._last >= self.seconds:
             self.checkpoints.save(state())
             self._last = time.monotonic()
+            stopping.give_way()
 
 
 def optimizer_state(optimizer: torch.optim.Optimizer) -> Saved:

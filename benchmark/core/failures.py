@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from benchmark.core.errors import BenchmarkError
@@ -21,7 +22,15 @@ def out_of_memory(error: BaseException) -> bool:
 
 
 def explain(error: Exception) -> tuple[str, str]:
-    """Kind and message for ``error.json``, the terminal and the runs that needed the job."""
+    """Kind and message for ``error.json``, the terminal and the runs that needed the job; never fails itself."""
+    try:
+        kind, message = _explained(error)
+        return kind, message.encode("utf-8", "backslashreplace").decode()  # names of files need not be text
+    except Exception:  # an error of a library that cannot say what it is
+        return type(error).__name__, f"{type(error).__name__}, without words."
+
+
+def _explained(error: Exception) -> tuple[str, str]:
     from safetensors import SafetensorError
 
     if isinstance(error, BenchmarkError):
@@ -30,6 +39,7 @@ def explain(error: Exception) -> tuple[str, str]:
         first = str(error).split("\n")[0] or "no more memory"
         return "OutOfMemoryError", f"out of memory ({first}). {MEMORY}"
     if isinstance(error, SafetensorError) or (isinstance(error, OSError) and error.errno is not None):
-        path = Path(getattr(error, "filename", None) or "results/a file")
+        name = getattr(error, "filename", None)
+        path = Path(os.fsdecode(name) if isinstance(name, str | bytes | os.PathLike) else "results/a file")
         return "StorageError", str(storage_error(path, error)).replace("cannot be written", "cannot be used")
     return type(error).__name__, f"{type(error).__name__}: {error}"

@@ -7,7 +7,7 @@ import errno
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,8 @@ REMEDIES = {
     errno.EROFS: "Make the folder writable, or pass another --out or --cache.",
     errno.EACCES: "Make the folder writable, or pass another --out or --cache.",
 }
+DENIED = (errno.EACCES, errno.EPERM)
+PERMISSION = "Ask its owner for permission to read it (chmod g+r, umask); nothing of it has to be removed."
 KEPT = "Finished runs and the last checkpoint are kept; the same command goes on from there."
 
 
@@ -62,7 +64,10 @@ def replace_file(path: Path, write: Callable[[Path], object]) -> None:
     with writing(path):
         try:
             part.unlink(missing_ok=True)  # what a kill left; and were it a link, another file would be written to
+            part.touch()
+            mode = part.stat().st_mode
             write(part)
+            part.chmod(mode)  # as the umask has it: safetensors writes files that nobody else can read
             sync(part)
             part.replace(path)
             sync(path.parent)
@@ -70,6 +75,24 @@ def replace_file(path: Path, write: Callable[[Path], object]) -> None:
             with contextlib.suppress(OSError):  # the error that brought us here is the one to tell
                 part.unlink(missing_ok=True)
             raise
+
+
+def share(paths: Iterable[Path], folder: Path) -> None:
+    """Give ``paths``, which a library wrote, the mode that a new file in ``folder`` has."""
+    probe = folder / f".mode-{os.getpid()}"
+    with writing(probe):
+        probe.touch()
+        mode = probe.stat().st_mode
+        probe.unlink()
+        for path in paths:
+            if path.stat().st_mode != mode:
+                path.chmod(mode)
+
+
+def unreadable(place: str, error: OSError, remedy: str) -> BenchmarkError:
+    """What to say of a file that is there and cannot be read; ``remedy`` where permission is not what lacks."""
+    return BenchmarkError(f"{place}: cannot be read ({error.strerror}). "
+                          f"{PERMISSION if error.errno in DENIED else remedy}")
 
 
 def write_text(path: Path, text: str) -> None:
@@ -97,9 +120,10 @@ def read_text(path: Path) -> tuple[str, str]:
     place = f"{path.parent.name}/{path.name}"
     try:
         return path.read_text(encoding="utf-8"), place
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise BenchmarkError(f"{place}: cannot be read ({reason}). {AGAIN}") from None
+    except OSError as error:
+        raise unreadable(place, error, AGAIN) from None
+    except UnicodeDecodeError as error:
+        raise BenchmarkError(f"{place}: cannot be read ({error}). {AGAIN}") from None
 
 
 def read_object(path: Path) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import tempfile
 from pathlib import Path
@@ -63,7 +64,10 @@ def model_place(path: str) -> str:
 
 def without_places(text: str) -> str:
     """``text`` with every path cut to its last part, so that no folder, user or machine is named."""
-    roots = {str(root) for root in (Path.home(), Path.cwd(), Path(tempfile.gettempdir()), Path(__file__).parents[2])}
+    roots = {str(Path(__file__).parents[2])}
+    for place in (Path.home, Path.cwd, tempfile.gettempdir):
+        with contextlib.suppress(OSError, RuntimeError):  # a user without a home, a folder that was removed
+            roots.add(str(place()))
     for root in sorted(roots | {str(Path(root).resolve()) for root in roots}, key=len, reverse=True):
         if len(root) > 1:
             text = re.sub(re.escape(root) + r"(?![\w-])", "…", text)

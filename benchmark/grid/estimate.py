@@ -7,10 +7,10 @@ from pathlib import Path
 
 import torch
 
+from benchmark.grid import work
 from benchmark.grid.display import duration
 from benchmark.lm.loading import empty_model
 from benchmark.lm.trained import add_adapter
-from benchmark.lm.training import step_count
 from benchmark.plan.resolve import Config
 from benchmark.plan.run import Run
 from benchmark.plan.sources import TaskSource
@@ -19,8 +19,6 @@ from benchmark.run.store import RunStore
 # Share of a large matrix product's speed that a run reaches, roughly, with its generation token by token; supervised
 # training reaches about twice that. Measured at 1 M parameters on a CPU; on a GPU generation weighs more.
 EFFICIENCY = {"cpu": 0.4, "cuda": 0.15}
-FILL = 0.5  # typical length of a sequence as a share of the limits
-PASSES = 5  # forward equivalents of an update per sequence (generation, reference, reward, forward, backward)
 
 
 def parameters(config: Config) -> tuple[int, int]:
@@ -52,26 +50,15 @@ def describe(runs: list[Run], sources: dict[str, TaskSource], out: Path) -> str:
     config = runs[0].config
     (size, trained), flops = parameters(config), matrix_flops(config)
     per_token = 2 * size / (flops * EFFICIENCY["cpu" if config.execution.device == "cpu" else "cuda"])
-    tokens = FILL * (config.decoding.max_prompt_tokens + config.decoding.max_new_tokens)
-    budget = config.budget
-    if budget.kind == "seconds":
-        optimise = budget.limit
-    else:
-        each = {"forward_tokens": 1, "completions": tokens * PASSES,
-                "updates": config.loop.sequences_per_update * tokens * PASSES}[budget.kind]
-        optimise = budget.limit * each * per_token
     evaluation, prompts = config.evaluation, next(iter(sources.values())).data.prompts
     validated, tested = (len(prompts[split][: count or None]) for split, count in (
         ("validation", evaluation.validation_prompts), ("test", evaluation.test_prompts)))
-    evaluated = (evaluation.points * validated * evaluation.validation_completions
-                 + tested * evaluation.test_completions)
-    refined = config.loop.iterations * config.loop.refine_pairs * 2 * (1 + 3 * config.loop.refine_epochs)
-    other = (evaluated * 4 + refined) * tokens * per_token
-    sft, reward = config.sft, config.reward_model
-    sequences = sum(
-        step_count(sft, len(source.data.demonstrations)) * sft.batch
-        + step_count(reward, len(source.data.preferences["train"])) * reward.batch * 2 for source in sources.values())
-    prepare = 3 / 2 * sequences * tokens * per_token * len({run.seed for run in runs})
+    budget = config.budget
+    optimise = budget.limit if budget.kind == "seconds" else work.optimisation(config) * per_token
+    other = work.beside(config, validated, tested) * per_token
+    prepare = per_token * len({run.seed for run in runs}) * sum(
+        work.preparation(config, len(source.data.demonstrations), len(source.data.preferences["train"]))
+        for source in sources.values())
     todo = [run for run in runs if not RunStore(out / run.name).done]
     lines = [f"{run.name}  {'done' if run not in todo else f'{budget.limit:,.0f} {budget.kind}'}" for run in runs]
     total = (prepare + len(todo) * (optimise + other)) / max(1, config.execution.workers) if todo else 0

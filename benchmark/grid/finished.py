@@ -8,6 +8,7 @@ from pathlib import Path
 from baselines.registry import get_method
 from benchmark.core.errors import ConfigError
 from benchmark.core.paths import within
+from benchmark.grid.display import Display
 from benchmark.grid.jobs import Preparation, as_configured
 from benchmark.plan.resolve import Config
 from benchmark.plan.run import Run, load_run, model_digests
@@ -76,7 +77,9 @@ def prepared_for(run: Run, cache: Path, data: str | None) -> Prepared:
     folder = preparation_folder(run, cache)
     if not (folder / "preparation.json").is_file():
         config = config_to_prepare(run, data)
-        print(f"preparing {run.task}, seed {run.seed}")
+        job = Preparation(run.task, run.seed, folder, config, run.start_versions)
         as_configured(config.execution)
-        Preparation(run.task, run.seed, folder, config, run.start_versions).execute(lambda state: None)
+        with Display([job], "what these runs started from") as display:
+            display.started(job)
+            job.execute(lambda state: display.progress(job, state))
     return Prepared(folder, run.config, run.task)

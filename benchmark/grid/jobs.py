@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from transformers.utils import logging
 
+from benchmark.core import stopping
 from benchmark.core.errors import BenchmarkError, Busy, DataError
 from benchmark.core.failures import explain
 from benchmark.core.locks import locked
@@ -26,10 +27,6 @@ from benchmark.run.loop import execute
 from benchmark.run.prepared import Prepared, preparation_folder
 from benchmark.run.store import RunStore
 from benchmark.start.build import prepare
-
-
-class Interrupted(Exception):
-    """The user, or the system, asked the job to stop."""
 
 
 @dataclass(frozen=True)
@@ -85,8 +82,8 @@ class RunJob:
 
     def record_failure(self, kind: str, message: str, details: str) -> None:
         # A full disk may be why it failed, and another command may work on the folder by now; the terminal names the
-        # failure anyhow.
-        with contextlib.suppress(OSError, BenchmarkError), locked(self.store.folder, patience=1.0):
+        # failure anyhow, and what goes wrong here must not stop the other jobs.
+        with contextlib.suppress(Exception), locked(self.store.folder, patience=1.0):
             if not self.store.done:
                 self.store.fail(kind, without_places(message), without_places(details))
 
@@ -129,8 +126,9 @@ def attempt(job: Job, report: Callable[[dict[str, Any]], None], plugins: Sequenc
     as_configured((job.config if isinstance(job, Preparation) else job.run.config).execution)
     try:
         load_again(plugins)
-        return job.execute(report)
-    except (KeyboardInterrupt, Interrupted):
+        with stopping.deferred():
+            return job.execute(report)
+    except KeyboardInterrupt:
         job.record_failure("Interrupted", "stopped before it was finished", "")
         raise
     except BrokenPipeError:
@@ -138,9 +136,8 @@ def attempt(job: Job, report: Callable[[dict[str, Any]], None], plugins: Sequenc
     except Busy as error:  # what is in the folder is the other process's
         return {"status": "failed", "message": str(error)}
     except Exception as error:  # whatever one run dies of must not stop the others
-        expected = isinstance(error, BenchmarkError)
         kind, message = explain(error)
-        frames = [] if expected else traceback.extract_tb(error.__traceback__)
+        frames = [] if isinstance(error, BenchmarkError) else traceback.extract_tb(error.__traceback__)
         details = "\n".join(f"{Path(f.filename).name}:{f.lineno} {f.name}: {f.line}" for f in frames)
         job.record_failure(kind, message, details)
         return {"status": "failed", "message": message}

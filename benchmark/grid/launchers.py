@@ -15,11 +15,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from benchmark.core import stopping
 from benchmark.core.terminal import guarded
-from benchmark.grid.jobs import Interrupted, Job, attempt
+from benchmark.grid.jobs import Job, attempt
 from benchmark.plan.plugins import LOADED, Plugin
 
 EXIT_ORPHAN = 3  # of a job whose command was killed
+UNGUARDED = ("its process could not begin: the script that called the command line has no main guard, and every job's "
+             "process reads the script again. Put the call below `if __name__ == \"__main__\":`, or pass --workers 0.")
 Tell = Callable[[Job, dict[str, Any]], None]
 
 
@@ -73,11 +76,12 @@ class LocalProcesses:
     def __init__(self, slots: int):
         self.slots = slots
         self._context: Any = multiprocessing.get_context("forkserver" if hasattr(signal, "SIGKILL") else "spawn")
-        self._context.set_forkserver_preload(["benchmark.grid.jobs", "peft"])
+        self._context.set_forkserver_preload(["benchmark.grid.deaf", "benchmark.grid.jobs", "peft"])
 
     def start(self, job: Job) -> Child:
         here, there = self._context.Pipe(duplex=False)
-        process = self._context.Process(target=_child, args=(job, there, tuple(LOADED.values())), daemon=True)
+        process = self._context.Process(target=_child, args=(job, there, tuple(LOADED.values()), stopping.ignored()),
+                                        daemon=True)
         process.start()
         there.close()
         return Child(job, process, here)
@@ -90,7 +94,7 @@ class LocalProcesses:
         for handle in handles:
             handle.process.terminate()
         for handle in handles:
-            handle.process.join(10)
+            handle.process.join(stopping.GRACE + 4)
             if handle.process.is_alive():
                 handle.process.kill()
 
@@ -122,6 +126,9 @@ class Child:
 
     def _died(self) -> dict[str, Any]:
         code = self.process.exitcode
+        if code == stopping.EXIT_UNGUARDED:
+            self.job.record_failure("ProcessDied", UNGUARDED, "")
+            return {"status": "failed", "message": UNGUARDED}
         why = f"killed by signal {-code} ({signal.Signals(-code).name})" if code and code < 0 else f"exit code {code}"
         hint = " Probably out of memory: fewer --workers, or a smaller execution.forward_batch." if code == -9 else ""
         message = f"its process ended without a word: {why}.{hint}"
@@ -137,16 +144,17 @@ def _end_with_parent() -> None:
     os._exit(EXIT_ORPHAN)
 
 
-def _child(job: Job, pipe: multiprocessing.connection.Connection, plugins: tuple[Plugin, ...]) -> None:
-    """Body of a job's process. Ctrl-C is the parent's business; it then asks with SIGTERM."""
-    def stop(*_: Any) -> None:
-        raise Interrupted
+def _child(job: Job, pipe: multiprocessing.connection.Connection, plugins: tuple[Plugin, ...],
+           ignored: tuple[int, ...]) -> None:
+    """Body of a job's process. Ctrl-C is the parent's business; it then asks with SIGTERM.
 
+    Args:
+        ignored: signals that the command ignores.
+    """
     threading.Thread(target=_end_with_parent, daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, stop)
     try:
-        with guarded():
+        with stopping.watched(leave=ignored), guarded():
             pipe.send(("ended", attempt(job, lambda state: pipe.send(("progress", state)), plugins)))
-    except (Interrupted, BrokenPipeError):
+    except (KeyboardInterrupt, BrokenPipeError):
         raise SystemExit(130) from None

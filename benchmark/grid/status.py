@@ -43,11 +43,12 @@ class Standing:
     warnings: tuple[str, ...] = ()
 
 
-def run_folders(out: Path) -> list[Path]:
-    """The run directories of ``out``, links left out; ConfigError if there is no such folder."""
+def run_folders(out: Path, links: bool = False) -> list[Path]:
+    """The run directories of ``out``, with ``links`` those that lie elsewhere and are linked; ConfigError if there is
+    no such folder."""
     if not out.is_dir():
         raise ConfigError(f"{out}: no such folder. Pass the --out folder of a run command.")
-    return sorted(p for p in out.iterdir() if NAME.match(p.name) and p.is_dir() and not p.is_symlink())
+    return sorted(p for p in out.iterdir() if NAME.match(p.name) and p.is_dir() and (links or not p.is_symlink()))
 
 
 def standings(out: Path) -> list[Standing]:
@@ -56,7 +57,7 @@ def standings(out: Path) -> list[Standing]:
     Raises:
         ConfigError: no such folder, or no run in it.
     """
-    found = [standing(folder) for folder in run_folders(out)]
+    found = [standing(folder) for folder in run_folders(out, links=True)]
     if not found:
         raise ConfigError(f"{out}: no run directory there. Pass the --out folder of a run command (of `tune`: its "
                           f"runs folder).")
@@ -70,7 +71,7 @@ def standing(folder: Path) -> Standing:
     assert parts is not None  # as run_folders has it
     identity = (folder.name, parts["task"], parts["method"], int(parts["seed"]))
     try:
-        held = holder(folder)  # asked first: a run that ends meanwhile has its summary by then
+        held = holder(folder.resolve())  # asked first: a run that ends meanwhile has its summary by then
         for name in (*FILES, "summary.json", "error.json"):
             within(folder, folder / name)
         if (folder / "summary.json").is_file():

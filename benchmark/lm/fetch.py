@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from benchmark.core.errors import ModelError
-from benchmark.core.files import sha256, write_json, writing
+from benchmark.core.files import sha256, share, write_json, writing
 from benchmark.core.sections import Model
 from benchmark.lm.loading import load_causal_lm, load_raw_tokenizer
 
@@ -67,6 +67,7 @@ def fetch(name: str, folder: Path) -> None:
         part.mkdir(parents=True)
         loaded.save_pretrained(part)
         tokenizer.save_pretrained(part)
+        share(part.iterdir(), part)
         write_json(part / "source.json", asdict(source))
         part.rename(folder)
 

@@ -6,7 +6,7 @@ Nothing heavy is imported until ``report`` is called.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,7 +33,7 @@ class ReportResult:
         folder: ``<out>/report``.
         written: every file written, in the order of writing.
         used: number of finished runs in the tables (diverged ones included).
-        ignored: number of run directories left out (unfinished, failed or not selected).
+        ignored: number of run directories left out (unfinished or failed; damaged or of other settings).
         failed: ``"directory: message"`` of each failed run.
         cautions: what a reader must know before comparing (reduced protocol, starts that differ, …).
         summary: plain-text table for a terminal, one block a task.
@@ -72,7 +72,7 @@ def report(
     *,
     method_order: Sequence[str] = (),
     task_titles: Mapping[str, str] | None = None,
-    only: Sequence[str] | None = None,
+    around: Collection[str] | None = None,
 ) -> ReportResult:
     """Write ``<out>/report/`` from the run directories in ``out``: tables, plots, ``report.md`` and ``index.html``.
 
@@ -81,19 +81,19 @@ def report(
         method_order: registry names in the order of the table rows; others follow alphabetically.
         task_titles: task name → title for headings, in the order of the tasks; without it the known titles (else
             the names), alphabetically.
-        only: names of the finished run directories to use; other finished ones are counted as "not selected", so
-            that results of several settings can lie in one folder.
+        around: names of finished run directories that must be in it. Others that are damaged, or must not share a
+            table with these, are left out and named, so that results of several settings can lie in one folder.
 
     Raises:
         BenchmarkError: no finished run, a file that cannot be read, or runs that must not share a table (another
-            protocol version, budget, data, profile or settings; seeds of a method with different hyperparameters;
-            the same method and seed twice). Nothing is written then.
+            protocol version, budget, data, profile or settings; the same hyperparameters and seed twice). Nothing is
+            written then.
         StorageError: a file cannot be written.
     """
     from benchmark.reporting.read import reader
     from benchmark.reporting.tables import formats, per_task
 
-    results = reader.read(Path(out), method_order=method_order, task_titles=task_titles, only=only)
+    results = reader.read(Path(out), method_order=method_order, task_titles=task_titles, around=around)
     built = [per_task.build(results, task) for task in results.tasks]
     over_all = build_sheets(results, built)
     folder = own_folder(Path(out), "report")

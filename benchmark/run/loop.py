@@ -11,6 +11,7 @@ import torch
 
 from baselines.contract import Update
 from baselines.estimators.health import Health, noise_floor
+from benchmark.core import stopping
 from benchmark.core.checkpoint import Saved
 from benchmark.core.errors import RunError
 from benchmark.core.meter import Meter, PeakMemory
@@ -70,6 +71,7 @@ class RunInProgress:
                 self.iteration, self.begun = self.iteration + 1, False
                 self._save()
                 self._checkpoint()
+                stopping.give_way()
         except RunError as error:
             if not str(error).startswith("diverged"):
                 raise
@@ -141,9 +143,11 @@ class RunInProgress:
         self._saved_at = self.meter.wall_seconds()
 
     def _checkpoint_if_due(self) -> None:
-        if self.meter.wall_seconds() - self._saved_at >= self.run.config.execution.checkpoint_seconds:
+        late = self.meter.wall_seconds() - self._saved_at >= self.run.config.execution.checkpoint_seconds
+        if late or stopping.requested():
             self._note_peak()  # what a checkpoint needs for a moment is not the method's
             self._checkpoint()
+            stopping.give_way()
             self.memory.start()
 
     def _load(self, saved: Saved) -> None:

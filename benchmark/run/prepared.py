@@ -13,7 +13,7 @@ import torch
 
 from benchmark.core import provenance
 from benchmark.core.errors import BenchmarkError, ModelError
-from benchmark.core.files import check
+from benchmark.core.files import check, unreadable
 from benchmark.core.meter import Meter
 from benchmark.core.sections import Model
 from benchmark.lm.adapted import Adapted
@@ -158,6 +158,9 @@ def check_finished(folder: Path) -> None:
     except (OSError, ValueError, AttributeError) as error:
         if isinstance(error, FileNotFoundError) and Path(error.filename).name == CHECKSUMS:
             return
+        if isinstance(error, OSError) and not isinstance(error, FileNotFoundError):
+            raise unreadable(f"cache {folder.name}, {Path(error.filename or CHECKSUMS).name}", error,
+                             "Look at the disk, or pass another --cache.") from None
         reason = f"{Path(error.filename).name} is missing" if isinstance(error, FileNotFoundError) else str(error)
         raise BenchmarkError(f"cache {folder.name}: altered after it was prepared ({reason}). Remove that folder; the "
                              f"same command makes it again.") from None

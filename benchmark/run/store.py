@@ -12,7 +12,17 @@ from typing import Any
 
 from benchmark.core.checkpoint import Checkpoints, Saved
 from benchmark.core.errors import AGAIN, BenchmarkError
-from benchmark.core.files import check, read_object, sha256, sync, value_digest, write_json, write_tensors, writing
+from benchmark.core.files import (
+    check,
+    read_object,
+    sha256,
+    sync,
+    unreadable,
+    value_digest,
+    write_json,
+    write_tensors,
+    writing,
+)
 from benchmark.core.records import Failure
 
 LOGS = ("curve.jsonl", "updates.jsonl", "samples.jsonl")
@@ -65,9 +75,12 @@ class RunStore:
         for file, digest in digests.items():
             try:
                 check(self.folder / file, digest)
-            except (OSError, ValueError) as error:
-                reason = error if isinstance(error, ValueError) else f"{file}: {error.strerror}"
-                raise BenchmarkError(f"{self.folder.name}: altered after the run: {reason}. {AGAIN}") from None
+            except FileNotFoundError:
+                raise BenchmarkError(f"{self.folder.name}: altered after the run: {file} is missing. {AGAIN}") from None
+            except ValueError as error:
+                raise BenchmarkError(f"{self.folder.name}: altered after the run: {error}. {AGAIN}") from None
+            except OSError as error:
+                raise unreadable(f"{self.folder.name}/{file}", error, AGAIN) from None
 
     def start(self, config: dict[str, Any], environment: dict[str, Any]) -> None:
         """Begin anew: what an unfinished attempt left is removed."""

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from benchmark.core.files import sha256, write_json
+from benchmark.core.files import sha256, share, write_json
 from benchmark.core.meter import Meter
 from benchmark.core.provenance import packages
 from benchmark.core.sections import Adapter, Decoding, Model
@@ -104,6 +104,7 @@ def pretrain(folder: Path, recipe: Recipe, report: Callable[[float], None]) -> d
     folder.mkdir(parents=True, exist_ok=True)
     model.eval().to(torch.float16).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    share([folder / "model.safetensors"], folder)
     said = {"recipe": described(recipe), "loss": loss, "texts": {task: len(rows) for task, rows in texts.items()},
             "parameters": sum(p.numel() for p in model.parameters()),
             "versions": {"tasks": {task: get_task(task).version for task in WORLDS}, "packages": packages()},

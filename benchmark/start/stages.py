@@ -10,7 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.core.checkpoint import Checkpoints, Periodic
-from benchmark.core.files import check, sha256, sync, value_digest, write_json, writing
+from benchmark.core.files import (
+    DENIED,
+    check,
+    sha256,
+    share,
+    sync,
+    unreadable,
+    value_digest,
+    write_json,
+    writing,
+)
 from benchmark.run.prepared import CHECKSUMS
 
 Figures = dict[str, Any]
@@ -70,7 +80,9 @@ class Stages:
         found = {}
         places = [self.folder / output for output in outputs]
         inside = [path for place in places for path in ([place] if place.is_file() else place.rglob("*"))]
-        for path in sorted(path for path in inside if path.is_file()):
+        files = sorted(path for path in inside if path.is_file())
+        share(files, self.folder)
+        for path in files:
             with writing(path):
                 sync(path)
             found[path.relative_to(self.folder).as_posix()] = sha256(path)
@@ -88,6 +100,8 @@ class Stages:
                 check(self.folder / name, digest)
             return record
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            if isinstance(error, OSError) and error.errno in DENIED:  # whole, for all that is known
+                raise unreadable(f"cache {self.folder.name}, {Path(error.filename).name}", error, "") from None
             reason = f"{Path(error.filename).name} is missing" if isinstance(error, FileNotFoundError) else str(error)
             self.note(f"{path.stem} is damaged and done again: {reason}")
             return None

@@ -186,8 +186,9 @@ def repeat(runs: list[tuple[Run, RunStore]], folder: Path, cache: Path, data: st
         except Exception as error:  # what keeps one run from being repeated must not stop the others
             places.append(Verdict(store.folder.name, FAILED, message=explain(error)[1]))
     jobs: list[Job] = [*preparations.values(), *(place for place in places if isinstance(place, Repetition))]
-    with Display(len(jobs), "as in its configuration") as display:
-        outcome = execute_jobs(jobs, local(runs[0][0].config.execution.workers), display)
+    workers = runs[0][0].config.execution.workers
+    with Display(jobs, "budgets as they were", workers=workers) as display:
+        outcome = execute_jobs(jobs, local(workers), display)
     if outcome.interrupted:
         raise KeyboardInterrupt
     found = []

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from baselines.registry import RENAMED, find, method_groups
@@ -192,24 +192,27 @@ def key(name: str) -> str:
 
 
 def label(method: str) -> str:
-    """Method name as people write it; the registry name where none is known."""
-    return LABELS.get(key(method), method)
+    """Method name as people write it, with its variant; the registry name where none is known."""
+    name, *variant = method.partition(" (")
+    return LABELS.get(key(name), name) + "".join(variant)
 
 
 def looks(methods: Sequence[str]) -> dict[str, Look]:
     """A look for every method; the same name gets the same look in every report.
 
-    Unknown names are placed by a checksum of the name; only when two of them meet on one place does the later one, by
-    alphabet, move on to the next.
+    Unknown names, and variants of a method, are placed by a checksum of the name; only when two of them meet on one
+    place does the later one, by alphabet, move on to the next. When all are taken, colours get other markers.
     """
     chosen = {m: PALETTE[key(m)] for m in methods if key(m) in PALETTE}
-    taken: set[int] = set()
-    for method in sorted(set(methods) - set(chosen)):
-        place = zlib.crc32(key(method).encode()) % len(FURTHER)
-        while place in taken and len(taken) < len(FURTHER):
-            place = (place + 1) % len(FURTHER)
-        taken.add(place)
-        chosen[method] = FURTHER[place]
+    others = sorted(set(methods) - set(chosen))
+    for turn, first in enumerate(range(0, len(others), len(FURTHER))):
+        taken: set[int] = set()
+        for method in others[first : first + len(FURTHER)]:
+            place = zlib.crc32(key(method).encode()) % len(FURTHER)
+            while place in taken:
+                place = (place + 1) % len(FURTHER)
+            taken.add(place)
+            chosen[method] = replace(FURTHER[place], marker=FURTHER[(place + turn) % len(FURTHER)].marker)
     return chosen
 
 
@@ -220,7 +223,7 @@ def groups(methods: Sequence[str]) -> dict[str, list[str]]:
     folder of controls alone, or of none) all stand together.
     """
     family = method_groups()["ablation"]
-    controls = [m for m in methods if key(m) in family]
+    controls = [m for m in methods if (known := find(m)) and known.name in family]
     main = [m for m in methods if (known := find(m)) is None or known.group != "ablation"]
     if set(main) <= set(controls) or set(controls) <= set(main):
         return {"": list(methods)}

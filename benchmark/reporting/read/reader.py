@@ -3,30 +3,25 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from baselines.registry import find
 from benchmark.core.errors import AGAIN, BenchmarkError
-from benchmark.core.fields import flat
 from benchmark.core.paths import check_plain, within
 from benchmark.core.records import Configuration, CurveRow, Environment, Sample, SharedStart, Summary
 from benchmark.reporting.plots import style
-from benchmark.reporting.read import schema
+from benchmark.reporting.read import comparable, schema, variants
 from benchmark.reporting.read.runs import NAME, FinishedRun, Ignored
 from benchmark.run.store import RunStore
 
 FULL_PROTOCOL_SEEDS = 5
 PUBLISHED = "-published"  # ends the name of a method's row at its published settings
-REASONS = ("unfinished", "failed", "not selected")
-# Sections of a run's settings that may differ between the runs of a table: the method's own, compared with its other
-# seeds, and what execution changes at most in the last bits of a reward (seconds: see the caution about machines).
-OWN = ("method", "execution")
+REASONS = ("unfinished", "failed", "other settings", "damaged")
 
 
 @dataclass(frozen=True)
@@ -46,10 +41,8 @@ class Results:
 
     @cached_property
     def methods(self) -> list[str]:
-        """Methods in registry order, those the registry does not know last, alphabetically."""
-        known = list(self.method_order)
-        names = {run.method for run in self.runs}
-        return [m for m in known if m in names] + sorted(names - set(known))
+        """Rows in registry order, those of methods that the registry does not know last, alphabetically."""
+        return variants.order({run.method for run in self.runs}, self.method_order)
 
     @cached_property
     def headline(self) -> list[str]:
@@ -113,8 +106,8 @@ class Results:
 
     def missing(self) -> list[str]:
         """``"task / method: seed 1"`` for each cell of the grid seen in this folder that no finished run fills."""
-        done = {(r.task, r.method, r.seed) for r in self.runs}
-        every = done | {i.cell for i in self.ignored if i.reason != "not selected"}
+        done = {(r.task, r.identity.method, r.seed) for r in self.runs}
+        every = done | {i.cell for i in self.ignored if i.reason != "other settings"}
         tasks, methods, seeds = (sorted(set(column)) for column in zip(*every, strict=True))
         lines = []
         for task, method in itertools.product(tasks, sorted(methods, key=lambda m: m not in self.methods)):
@@ -154,6 +147,10 @@ class Results:
         if resumed := sum((r.summary.resumed.count or 0) > 0 for r in self.runs):
             notes.append(f"{resumed} of {len(self.runs)} runs were interrupted and resumed: their seconds leave out "
                          f"what was done twice.")
+        for reason, words in (("other settings", "must not share a table with the others"), ("damaged", "are damaged")):
+            if names := [i.name for i in self.ignored if i.reason == reason]:
+                listed = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
+                notes.append(f"{len(names)} finished runs of this folder {words} and are left out: {listed}.")
         if any(r.environment.dirty for r in self.runs):
             notes.append("Some runs were made with uncommitted changes.")
         return notes
@@ -193,7 +190,7 @@ def _read_run(folder: Path) -> FinishedRun:
         schema.read(Summary, RunStore(folder).summary(), f"{folder.name}/summary.json"),
         schema.read_lines(CurveRow, folder / "curve.jsonl"), schema.read_lines(Sample, folder / "samples.jsonl"))
     for key in ("task", "method"):  # files are named after them
-        check_plain(getattr(run, key), f"{folder.name}/config.json, {key}")
+        check_plain(getattr(run.identity, key), f"{folder.name}/config.json, {key}")
     for kind in ("seconds", "forward_tokens"):
         if (np.diff(run.series(kind, "reward")[0]) < 0).any():
             raise BenchmarkError(f"{folder.name}/curve.jsonl: what was spent ({kind}) decreases from one evaluation "
@@ -204,84 +201,57 @@ def _read_run(folder: Path) -> FinishedRun:
     return run
 
 
-def _differing(group: Sequence[FinishedRun], part: Callable[[FinishedRun], Mapping[str, Any]]
-               ) -> Callable[[FinishedRun], str]:
-    """A function that names the settings of ``part`` (section → field → value) in which a run differs from others."""
-    found = {run.name: {name: repr(value) for name, value in flat(part(run)).items()} for run in group}
-    every = sorted(set().union(*found.values()))
-    names = [name for name in every if len({values.get(name) for values in found.values()}) > 1]
-    return lambda run: ", ".join(f"{name} = {found[run.name].get(name, 'missing')}" for name in names)
-
-
-def _refuse_mixtures(runs: Sequence[FinishedRun]) -> None:
-    def data(run: FinishedRun) -> str:
-        return f"{run.environment.data.source} @ {run.environment.data.revision}"
-
-    def model(run: FinishedRun) -> str:
-        """What tells models of one name apart: hub revision, or digest of the folder; of the judge too."""
-        found = run.environment.model.revision, run.identity.model_digest, run.identity.judge_digest
-        return " ".join(filter(None, found)) or "unnamed"
-
-    def same(group: Sequence[FinishedRun], what: str, value: Any, where: str) -> None:
-        kinds: dict[str, list[str]] = {}
-        for run in group:
-            kinds.setdefault(str(value(run)), []).append(run.name)
-        if len(kinds) > 1:
-            listed = "; ".join(
-                f"{kind}: {', '.join(names[:4])}" + (f" and {len(names) - 4} more" if len(names) > 4 else "")
-                for kind, names in sorted(kinds.items()))
-            raise BenchmarkError(f"{where} mix {what}, which must not share a table. {listed}. Move one group to a "
-                                 f"folder of its own and report each by itself.")
-
-    same(runs, "protocol versions", lambda r: r.identity.protocol, "the runs")
-    for task in sorted({r.task for r in runs}):
-        group, where = [r for r in runs if r.task == task], f"the runs of task {task!r}"
-        same(group, "profiles", lambda r: r.identity.profile, where)
-        same(group, "task versions", lambda r: r.identity.task_version, where)
-        same(group, "budgets", lambda r: f"{r.identity.budget.limit:.15g} {r.identity.budget.kind}", where)
-        same(group, "data", data, where)
-        same(group, "models", model, where)
-        shared = _differing(group, lambda r: {k: v for k, v in r.settings.items() if k not in OWN})
-        same(group, "settings", shared, where)
-        for method in sorted({r.method for r in group}):
-            own = [r for r in group if r.method == method]
-            values = _differing(own, lambda r: {"method": r.settings.get("method")})
-            same(own, "hyperparameters", values, f"the runs of {method} on task {task!r}")
-        cells: dict[tuple[str, int], str] = {}
-        for run in group:
-            other = cells.setdefault((run.method, run.seed), run.name)
-            if other != run.name:
-                raise BenchmarkError(f"{other} and {run.name} are the same method and seed with different settings; "
-                                     f"averaging them would count one seed twice. Move one to another folder.")
-
-
 def read(out: Path, *, method_order: Sequence[str] = (), task_titles: Mapping[str, str] | None = None,
-         only: Sequence[str] | None = None) -> Results:
-    """Read every run directory of ``out``; of the finished ones those in ``only``, by default all.
+         around: Collection[str] | None = None) -> Results:
+    """Read every run directory of ``out``.
+
+    Args:
+        around: names of finished runs; others are left out, and named, if they are damaged or must not share a table
+            with these. By default that is an error.
 
     Raises:
         BenchmarkError: see ``benchmark.reporting.report``.
     """
+    return read_folders([(out, around)], method_order=method_order, task_titles=task_titles)[0]
+
+
+def read_folders(folders: Iterable[tuple[Path, Collection[str] | None]], *, method_order: Sequence[str] = (),
+                 task_titles: Mapping[str, str] | None = None) -> list[Results]:
+    """As :func:`read`, each (folder, ``around``) by itself, but variants have the same names in all of them."""
+    found = [_runs(folder, around) for folder, around in folders]
+    named = variants.named([runs for runs, _ in found])
+    for runs in named:
+        comparable.refuse_mixtures(runs)
+    return [Results(tuple(runs), tuple(ignored), tuple(method_order), task_titles)
+            for runs, (_, ignored) in zip(named, found, strict=True)]
+
+
+def _runs(out: Path, around: Collection[str] | None) -> tuple[list[FinishedRun], list[Ignored]]:
     if not out.is_dir():
         raise BenchmarkError(f"{out} is not a folder. Give the folder that `run --out` wrote.")
     runs, ignored = [], []
     for folder in sorted(p for p in out.iterdir() if p.is_dir() and NAME.match(p.name)):
         for path in (folder, *folder.iterdir()):
             within(out, path)
-        if (folder / "summary.json").is_file() and only is not None and folder.name not in only:
-            ignored.append(Ignored(folder.name, "not selected"))
-        elif (folder / "summary.json").is_file():
-            runs.append(_read_run(folder))
-        elif error := schema.read_failure(folder):
-            message = f"{error.type or 'error'}: {error.message or ''}"
+        if (folder / "summary.json").is_file():
+            try:
+                runs.append(_read_run(folder))
+            except BenchmarkError as error:
+                if around is None or folder.name in around:
+                    raise
+                ignored.append(Ignored(folder.name, "damaged", " ".join(str(error).split())))
+        elif failure := schema.read_failure(folder):
+            message = f"{failure.type or 'error'}: {failure.message or ''}"
             ignored.append(Ignored(folder.name, "failed", " ".join(message.split())))
         else:
             ignored.append(Ignored(folder.name, "unfinished"))
+    if around is not None:
+        runs, others = comparable.joined(runs, around)
+        ignored += [Ignored(run.name, "other settings") for run in others]
     if not runs:
-        failed = "".join(f"\n  {i.name}: {i.message}" for i in ignored if i.reason == "failed")
+        failed = "".join(f"\n  {i.name}: {i.message}" for i in ignored if i.message)
         raise BenchmarkError(
-            f"{out} holds no finished run ({len(ignored)} unfinished, failed or not selected): nothing to report. "
+            f"{out} holds no finished run ({len(ignored)} unfinished or failed): nothing to report. "
             f"Repeat the `run` command with --out {out}: finished runs are kept and the others go on.{failed}"
         )
-    _refuse_mixtures(runs)
-    return Results(tuple(runs), tuple(ignored), tuple(method_order), task_titles)
+    return runs, ignored

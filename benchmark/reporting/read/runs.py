@@ -23,6 +23,8 @@ class FinishedRun:
         name: directory name.
         config: ``config`` of ``config.json``: every setting by section, the hyperparameters under "method".
         samples: sample completions, possibly none.
+        variant: what its row is called beside other settings of its method, such as `` (loss = ipo)``; see
+            :mod:`benchmark.reporting.read.variants`.
     """
 
     name: str
@@ -32,6 +34,7 @@ class FinishedRun:
     summary: Summary
     curve: tuple[CurveRow, ...]
     samples: tuple[Sample, ...]
+    variant: str = ""
 
     @property
     def task(self) -> str:
@@ -39,7 +42,8 @@ class FinishedRun:
 
     @property
     def method(self) -> str:
-        return self.identity.method
+        """Name of its row: the method's, and what tells the variant apart."""
+        return f"{self.identity.method}{self.variant}"
 
     @property
     def seed(self) -> int:
@@ -91,7 +95,8 @@ class FinishedRun:
 
 @dataclass(frozen=True)
 class Ignored:
-    """A run directory that no table uses; ``reason`` is "unfinished", "failed" or "not selected"."""
+    """A run directory that no table uses; ``reason`` is "unfinished", "failed", "other settings" (it must not share a
+    table with the others) or "damaged"."""
 
     name: str
     reason: str

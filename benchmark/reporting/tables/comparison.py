@@ -16,7 +16,7 @@ from scipy import stats
 
 from benchmark.core import statistics
 from benchmark.core.records import Summary
-from benchmark.reporting.read import reader
+from benchmark.reporting.read import reader, variants
 from benchmark.reporting.read.differences import Mismatch, differences
 from benchmark.reporting.read.reader import Results
 from benchmark.reporting.read.runs import FinishedRun
@@ -103,14 +103,14 @@ def compare(a: Path, b: Path, *, method_order: Sequence[str] = (),
         BenchmarkError: a folder without finished runs, one that cannot be read, or one that mixes what must not share
             a table.
     """
-    read = [reader.read(Path(p), method_order=method_order, task_titles=task_titles) for p in (a, b)]
+    read = reader.read_folders([(Path(a), None), (Path(b), None)], method_order=method_order, task_titles=task_titles)
     first, second = Path(a).resolve().name, Path(b).resolve().name
     names = (first, second) if first != second else ("A", "B")
     cells = []
     for task in dict.fromkeys([*read[0].tasks, *read[1].tasks]):
         present = {m for results in read for m in results.methods_of(task)}
-        order = [*[m for m in method_order if m in present], *sorted(present - set(method_order))]
-        cells += [_cell(task, m, read[0].of(task, m), read[1].of(task, m)) for m in order]
+        cells += [_cell(task, m, read[0].of(task, m), read[1].of(task, m))
+                  for m in variants.order(present, method_order)]
     return SetComparison(names, tuple(differences(*read)), tuple(cells), (read[0], read[1]))
 
 

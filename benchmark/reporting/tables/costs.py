@@ -8,7 +8,6 @@ from statistics import mean, median
 from typing import NamedTuple
 
 from baselines.registry import OBJECTIVES, find, get_method
-from benchmark.core.errors import ConfigError
 from benchmark.core.meter import METHOD_LEDGERS
 from benchmark.core.naming import load
 from benchmark.reporting.plots import style
@@ -62,7 +61,7 @@ class Passes(NamedTuple):
 
 
 def predicted(run: FinishedRun) -> Passes | None:
-    """What the method costs by its definition; ``None`` for one that the registry does not know, or not so.
+    """What the method costs by its definition; ``None`` for one that the registry does not know, or that does not say.
 
     A reward model or a critic counts as large as the policy, the trained share of an adapter as nothing; what a rollout
     and an update cost, objective and estimator say (docs/methods/*.md, "Cost").
@@ -71,14 +70,14 @@ def predicted(run: FinishedRun) -> Passes | None:
     settings, adapter = run.section("method"), run.section("adapter")
     if known is None or not settings:
         return None
+    whole = adapter.get("kind") == "full" and not adapter["only"]
     try:
         values = known.check({name: settings[name] for name in known.fields() if name in settings}, run.name)
-    except ConfigError:
+        update = known.estimator.passes(known.resolved({known.name: values}), whole)
+        objective = load(OBJECTIVES[known.objective].target)
+        return Passes(objective.rollout_passes, update * objective.reading_passes, values.get("epochs", 1))
+    except Exception:  # parts may be a plugin's: one that cannot say it costs its cell, not the report
         return None
-    whole = adapter.get("kind") == "full" and not adapter["only"]
-    update = known.estimator.passes(known.resolved({known.name: values}), whole)
-    objective = load(OBJECTIVES[known.objective].target)
-    return Passes(objective.rollout_passes, update * objective.reading_passes, values.get("epochs", 1))
 
 
 def account(run: FinishedRun) -> Cost | None:
@@ -108,7 +107,7 @@ def passes(run: FinishedRun) -> float | None:
         return None
     if cost.rollout_tokens:
         return known.rollout * cost.tokens / cost.rollout_tokens
-    objective = load(OBJECTIVES[get_method(run.method).objective].target)
+    objective = load(OBJECTIVES[get_method(run.identity.method).objective].target)
     return objective.reading_passes * cost.sampled / cost.sequences
 
 

@@ -16,13 +16,14 @@ OUTPUTS = ("table_*.*", "sweep*.*", "half.*", "report.md", "*.part")
 
 
 def write_report(out: Path, method_order: Sequence[str], task_titles: Mapping[str, str],
-                 only: Mapping[str, Collection[str]] | None = None) -> list[Path]:
+                 around: Mapping[str, Collection[str]] | None = None) -> list[Path]:
     """Write ``<out>/report/`` over all points of the sweep in ``out`` and return the files; same runs, same bytes.
 
     Args:
-        method_order, task_titles: as for ``benchmark.reporting.report``. only: as for ``analysis.read``, as are errors.
+        method_order, task_titles: as for ``benchmark.reporting.report``.
+        around: as for ``analysis.read``, as are errors.
     """
-    found, empty = analysis.read(out, points.read(out), only, method_order=method_order, task_titles=task_titles)
+    found, empty = analysis.read(out, points.read(out), around, method_order=method_order, task_titles=task_titles)
     every = analysis.cells(found)
     halves = analysis.halves(every)
     missing = [f"{point.folder}: {line}." for point, results in found for line in results.gaps()]

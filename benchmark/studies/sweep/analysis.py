@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +13,7 @@ from benchmark.core import statistics
 from benchmark.core.errors import BenchmarkError
 from benchmark.core.fields import flat
 from benchmark.core.sections import Budget
-from benchmark.reporting.read import aggregate, reader
+from benchmark.reporting.read import aggregate, reader, variants
 from benchmark.reporting.read.reader import Results
 from benchmark.reporting.read.runs import FinishedRun
 from benchmark.studies.sweep.points import SweepPoint
@@ -93,25 +93,23 @@ class Half:
     largest: float
 
 
-def read(out: Path, points: Iterable[SweepPoint], only: Mapping[str, Collection[str]] | None = None,
+def read(out: Path, points: Sequence[SweepPoint], around: Mapping[str, Collection[str]] | None = None,
          **order: Any) -> tuple[list[tuple[SweepPoint, Results]], list[str]]:
     """The results of every point that has a finished run, and the folders of those that have none.
 
     Args:
-        only: folder of a point → names of the runs to use; by default all of its.
+        around: folder of a point → names of runs that must be in it, as for ``reader.read``; none of them in other
+            folders. By default what must not share a table is an error.
         order: as for ``reader.read``.
 
     Raises:
         BenchmarkError: as for ``reader.read``; points that differ in more than budget, what is trained and
             hyperparameters; no finished run.
     """
-    found, empty = [], []
-    for point in points:
-        chosen = None if only is None else list(only.get(point.folder, []))
-        if chosen or (chosen is None and any((out / point.folder).glob("*/summary.json"))):
-            found.append((point, reader.read(out / point.folder, only=chosen, **order)))
-        else:
-            empty.append(point.folder)
+    full = [point for point in points if any((out / point.folder).glob("*/summary.json"))]
+    folders = [(out / point.folder, None if around is None else around.get(point.folder, ())) for point in full]
+    found = list(zip(full, reader.read_folders(folders, **order), strict=True))
+    empty = [point.folder for point in points if point not in full]
     if not found:
         raise BenchmarkError(f"{out}: no finished run in any folder of the sweep. Repeat the command that began it.")
     refuse_mixtures(found)
@@ -141,8 +139,7 @@ def cells(found: Sequence[tuple[SweepPoint, Results]]) -> list[SweepCell]:
     every = [SweepCell(point.dimension, results, task, method)
              for point, results in found for task in results.tasks for method in results.methods_of(task)]
     ranks = [list(dict.fromkeys(getattr(cell, name) for cell in every)) for name in ("task", "dimension")]
-    known = list(every[0].results.method_order)
-    ranks.append([*known, *sorted({cell.method for cell in every} - set(known))])
+    ranks.append(variants.order({cell.method for cell in every}, every[0].results.method_order))
     return sorted(every, key=lambda cell: (ranks[0].index(cell.task), ranks[1].index(cell.dimension),
                                            ranks[2].index(cell.method), cell.budget.limit))
 

@@ -36,6 +36,8 @@ def start(*arguments, **options):
     (["run", "--all", "--budget", "updates=0"], ["--budget updates=0", "above 0"]),
     (["run", "--all", "--budget", "tokens=5"], ["forward_tokens, seconds"]),
     (["run", "--all", "--seeds", "1-"], ["--seeds 1-", "range such as 0-4"]),
+    (["run", "--all", "--seeds", "0-3000000"], ["3,000,001 seeds", "--seeds 0-4"]),
+    (["run", "--all", "--seeds", "9" * 5000], ["range such as 0-4"]),
     (["run", "--all", "--profile", "huge"], ["unknown profile", "tiny"]),
     (["run", "--all", "--data", "/no/such/folder"], ["/no/such/folder", "does not exist", "--data FOLDER"]),
     (["run", "--all", "--model", "no-owner/no-model"], ["no-owner/no-model", "--model FOLDER", "tiny built-in"]),
@@ -95,6 +97,23 @@ def test_names_and_seeds():
     assert seed_list(["0-2,7", "1"]) == [0, 1, 2, 7]
     with pytest.raises(ConfigError):
         seed_list(["x"])
+
+
+def test_what_torchrun_leaves_behind_is_put_aside(monkeypatch, capsys):
+    monkeypatch.setenv("WORLD_SIZE", "4"), monkeypatch.setenv("RANK", "0")
+    assert main(["list"]) == 0
+    assert "WORLD_SIZE" not in os.environ and "RANK" not in os.environ
+
+
+def test_a_script_without_a_main_guard_is_told_so(tmp_path):
+    script = tmp_path / "script.py"
+    arguments = ["run", *QUICK, "--method", "rloo", "--workers", "1", "--out", str(tmp_path / "out"), "--cache",
+                 str(tmp_path / "cache")]
+    script.write_text(f"from benchmark.cli import main\nraise SystemExit(main({arguments!r}))\n")
+    done = subprocess.run([sys.executable, str(script)], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)},
+                          capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert "no main guard" in done.stderr and "--workers 0" in done.stderr
 
 
 def test_list_names_everything_without_importing_torch():

@@ -13,7 +13,7 @@ import pytest
 from benchmark.cli import main
 from benchmark.commands import clean
 from benchmark.core.files import sha256, value_digest
-from benchmark.core.locks import lock_file
+from benchmark.core.locks import lock_file, locked
 from benchmark.grid import status
 from tests.benchmark.reporting.golden import make
 
@@ -218,3 +218,13 @@ def test_a_budget_that_is_none_leaves_the_share_unknown(out, budget):
     path.write_text(json.dumps(config), encoding="utf-8")
     found = status.standing(out / UNFINISHED)
     assert (found.state, found.spent) == ("interrupted", None)
+
+
+def test_a_linked_run_has_its_standing_and_is_never_cleaned(out, tmp_path):
+    for name in (DONE, FAILED):
+        (out / name).rename(tmp_path / name)
+        (out / name).symlink_to(tmp_path / name)
+    assert {DONE: "done", FAILED: "failed"}.items() <= {run.name: run.state for run in status.standings(out)}.items()
+    with locked(tmp_path / FAILED):
+        assert state(out, FAILED) == "running"
+    assert not any(item.path.name in (DONE, FAILED) for item in clean.unfinished(out))

@@ -148,7 +148,7 @@ def test_messages_of_runs_and_data_reach_the_terminal_as_text(tmp_path, capsys):
 
 
 def test_the_live_display_shows_messages_as_text(toy_config, capsys):
-    with guarded(), Display(1, "2 updates") as display:
+    with guarded(), Display([], "2 updates") as display:
         display.ended(Preparation("t", 0, Path("x"), toy_config), {"status": "failed", "message": EVIL})
     shown = capsys.readouterr().out
     assert obeyed(shown) == [] and "FAILED" in shown

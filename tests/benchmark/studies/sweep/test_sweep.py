@@ -17,6 +17,7 @@ from benchmark.studies import sweep
 from benchmark.studies.sweep import analysis, figures, points, tables
 from benchmark.studies.sweep.points import SweepPoint
 from tests.benchmark.reporting.made import finished
+from tests.benchmark.reporting.test_compare import write
 
 
 @pytest.mark.parametrize(("text", "limit"), [("forward_tokens=0.25M", 250_000), ("forward_tokens=16M", 16_000_000),
@@ -194,3 +195,16 @@ def test_a_sweep_without_a_finished_run_says_so(tmp_path):
     points.add(tmp_path, [SweepPoint("1M")])
     with pytest.raises(BenchmarkError, match="no finished run in any folder"):
         sweep.write_report(tmp_path, [], {})
+
+
+def test_a_command_of_one_point_reports_all_points(tmp_path):
+    every = [SweepPoint("1M"), SweepPoint("2M"), SweepPoint("4M")]
+    for method, folder, budget in (("rloo", "1M", 1e6), ("dpo", "1M", 1e6), ("rloo", "2M", 2e6)):
+        write(tmp_path / folder, method, budget=budget)
+    write(tmp_path / "2M", "dpo", budget=5.0)  # cannot share a table with what was there before
+    own = [path.name for path in (tmp_path / "1M").glob("*dpo*")]
+    with pytest.raises(BenchmarkError, match="mix budgets"):
+        analysis.read(tmp_path, every)
+    got, empty = analysis.read(tmp_path, every, {"1M": own}, method_order=["rloo", "dpo"])
+    assert [(point.folder, results.methods) for point, results in got] == [("1M", ["rloo", "dpo"]), ("2M", ["dpo"])]
+    assert empty == ["4M"]
