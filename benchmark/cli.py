@@ -19,6 +19,7 @@ from benchmark.commands import (
     fetch,
     listing,
     pretrain,
+    push,
     report,
     run,
     status,
@@ -30,8 +31,8 @@ from benchmark.commands.options import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
 from benchmark.core.errors import BenchmarkError
 from benchmark.core.terminal import guarded
 
-COMMANDS = (run, listing, status, clean, report, export, verify, compare, check_submission, visualise, diagnose, bench,
-            tune, pretrain, fetch)
+COMMANDS = (run, listing, status, clean, report, export, push, verify, compare, check_submission, visualise, diagnose,
+            bench, tune, pretrain, fetch)
 SCRIPT = "zo-benchmark"
 
 
