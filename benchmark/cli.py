@@ -20,6 +20,7 @@ from benchmark.commands import (
     fetch,
     listing,
     pretrain,
+    push,
     report,
     run,
     status,
@@ -32,8 +33,8 @@ from benchmark.core import stopping
 from benchmark.core.errors import BenchmarkError
 from benchmark.core.terminal import guarded
 
-COMMANDS = (run, listing, status, clean, report, export, verify, compare, check_submission, visualise, diagnose, bench,
-            tune, pretrain, fetch)
+COMMANDS = (run, listing, status, clean, report, export, push, verify, compare, check_submission, visualise, diagnose,
+            bench, tune, pretrain, fetch)
 SCRIPT = "zo-benchmark"
 # What torchrun and batch systems leave behind. Libraries would wait for other processes; here every job is alone.
 DISTRIBUTED = ("WORLD_SIZE", "RANK", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "GROUP_RANK", "ROLE_RANK", "MASTER_ADDR",

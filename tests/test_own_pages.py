@@ -1,17 +1,19 @@
-"""``docs/own-data.md`` and ``docs/plugins.md``, followed word for word in a folder of its own, each command a process:
-a stranger's method on a stranger's rows goes through all of them, and the checkout stays as it is."""
+"""``docs/own-data.md``, ``docs/plugins.md`` and ``docs/examples``, followed word for word in a folder of its own, each
+command a process: a stranger's method on a stranger's rows goes through all of them, and the checkout stays as it
+is."""
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.pages import SMALL, blocks, commands
+from tests.pages import DOCS, SMALL, blocks, commands
 
 ROOT = Path(__file__).parents[1]
 
@@ -28,6 +30,8 @@ def stranger(tmp_path_factory):
             if language != "bash":
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 (folder / name).write_text(text, encoding="utf-8")
+
+    shutil.copytree(DOCS / "examples", folder / "docs" / "examples")
 
     def carry_out(words: list[str]) -> str:
         assert words[0] == "python"
@@ -82,3 +86,24 @@ def test_plugins(stranger):
     (idea,) = (results / "idea").glob("preferences__mezo-clipped__s0__*")  # in a process of its own
     assert json.loads((idea / "config.json").read_text(encoding="utf-8"))["run"]["plugins"].keys() == {"idea"}
     assert checkout() == before
+
+
+@pytest.mark.timeout(900)
+def test_examples(stranger):
+    listed, _, reported = map(stranger, commands("examples/README.md"))
+    assert "concise" in listed and "judge concise" in listed
+    folder = stranger.folder / "results" / "runs" / "examples"
+    table = (folder / "report" / "table_counting.md").read_text(encoding="utf-8")  # made without any plugin
+    files = sorted(path.stem for path in (DOCS / "examples").glob("*.py"))
+    for method, brought in (("mezo-tail", "tail_noise"), ("mezo-lion", "lion"), ("rloo-lion", "lion"),
+                            ("slic", "slic"), ("mezo-slic", "slic")):
+        assert method in table and "win rate" in table
+        (run,) = folder.glob(f"counting__{method}__s0__*")
+        config = json.loads((run / "config.json").read_text(encoding="utf-8"))
+        assert sorted(config["run"]["plugins"]) == sorted({brought, "concise", "counting"})
+        assert json.loads((run / "environment.json").read_text(encoding="utf-8"))["preparation"]["judge"] == {
+            "kind": "concise"}
+        files = [name for name in files if name not in config["run"]["plugins"]]
+        curve = [json.loads(line) for line in (run / "curve.jsonl").read_text(encoding="utf-8").splitlines()]
+        assert all(0 <= row["metrics"]["win_rate"] <= 1 and "gold" not in row["metrics"] for row in curve)
+    assert files == [] and "counting" in reported

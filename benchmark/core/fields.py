@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import math
 import typing
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import Field, field, replace
 from typing import Any
 
@@ -74,7 +74,8 @@ def checked(fields: dict[str, Field], values: dict[str, Any], origin: str, prefi
             for key, value in values.items()}
 
 
-def option(default: Any, help: str, choices: tuple = (), minimum: float | None = None, source: str = "") -> Any:
+def option(default: Any, help: str, choices: Collection[str] = (), minimum: float | None = None,
+           source: str = "") -> Any:
     """A field of settings with its help line, what values it takes, and where its default comes from."""
     return field(default=default, metadata={"help": help, "choices": choices, "minimum": minimum, "source": source})
 

@@ -110,9 +110,10 @@ class Identity(Record):
     task_version: str | None = entry("version of the task's reading of its rows")
     revision: str | None = entry("revision of the data, as in environment.json")
     model_digest: str | None = entry("hash of the model's files, if it lies in a folder", default=None)
-    judge_digest: str | None = entry("hash of the judging language model's files, if it lies in a folder", default=None)
-    plugins: dict[str, str] | None = entry("plugins that brought the task, the method or its parts → origin, hash of "
-                                           "the code", default=None)
+    judge_digest: str | None = entry("hash of the judging language model's files, if it lies in a folder; of the code "
+                                     "of a plugin's judge, too", default=None)
+    plugins: dict[str, str] | None = entry("plugins that brought the task, the method or its parts, or the judge → "
+                                           "origin, hash of the code", default=None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,7 +177,7 @@ class ModelUsed(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class JudgeUsed(Record):
-    kind: str = entry("gold, reward_model or llm")
+    kind: str = entry("gold, reward_model, llm, or one of a plugin")
     loss: float | None = entry("of a judging reward model: loss at the end of its training", "loss", default=None)
     accuracy_seen: float | None = entry("share of pairs, seen in training, that it ranks right", "0–1", default=None)
     accuracy: float | None = entry("of a judge with pairs of its own: share of held-out pairs it ranks as labelled",

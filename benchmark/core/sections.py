@@ -15,6 +15,8 @@ from benchmark.core.fields import option
 from benchmark.core.paths import BUNDLED
 
 BUDGET_KINDS = ("forward_tokens", "seconds", "completions", "updates")
+# Kind of judge → "module:Class" of those that a plugin brings (docs/plugins.md); ours are made where they are used.
+JUDGES = dict.fromkeys(("auto", "gold", "reward_model", "llm"), "")
 
 
 @dataclass(frozen=True)
@@ -144,9 +146,9 @@ class RewardTraining:
 
 @dataclass(frozen=True)
 class JudgeSettings:
-    kind: str = option("auto", "auto = the task's gold score if it has one, else a larger reward model",
-                       ("auto", "gold", "reward_model", "llm"))
-    path: str = option("", "hub name or folder of the judging language model, for kind = llm")
+    kind: str = option("auto", "auto = the task's gold score if it has one, else a larger reward model; or "
+                       "one of a plugin", JUDGES)
+    path: str = option("", "hub name or folder of the judging language model, for kind = llm or one of a plugin")
     scale: float = option(1.5, "width of the judging reward model relative to the policy (tiny models only)", minimum=1)
     steps: int = option(150, "its training steps for language modelling, and again for preferences", minimum=1)
     parameters: str = option("full", "what of a judging reward model is trained, as in reward_model",

@@ -43,7 +43,7 @@ def with_models(run: Run, model: str | None, judge: str | None) -> Run:
     A run's files name a folder, not where it lies.
 
     Raises:
-        ConfigError: a folder holds another model than the run had.
+        ConfigError: a folder holds another model than the run had, or the plugin another judge.
     """
     config = run.config
     for section, place in (("model", model), ("judge", judge)):
@@ -52,8 +52,8 @@ def with_models(run: Run, model: str | None, judge: str | None) -> Run:
     found = dataclasses.replace(run, config=config)
     digests = {**run.versions, **model_digests(config)}
     if found.hash != run.hash or digests != run.versions:
-        raise ConfigError(f"{run.name} had another model than the one in --model {model} or --judge {judge}: pass the "
-                          f"folders of that run, under the names they had.")
+        raise ConfigError(f"{run.name} had another model or judge than those in --model {model}, --judge {judge} or "
+                          f"the plugin: pass the folders of that run, under the names they had, and its plugin.")
     return found
 
 

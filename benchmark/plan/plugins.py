@@ -1,8 +1,9 @@
-"""Plugins: methods, their parts and tasks from elsewhere.
+"""Plugins: methods, their parts, tasks and judges from elsewhere.
 
-A plugin is a module that adds lines to the tables of :mod:`baselines.registry` and :mod:`tasks` when it is imported:
-one that an installed package names under an entry point of a group in :data:`GROUPS`, or a file that the user names.
-Only commands that run, or read a method's definition, load them; no report does.
+A plugin is a module that adds lines to the tables of :mod:`baselines.registry` and :mod:`tasks`, or to
+:data:`benchmark.core.sections.JUDGES`, when it is imported: one that an installed package names under an entry point of
+a group in :data:`GROUPS`, or a file that the user names. Only commands that run, or read a method's definition, load
+them; no report does.
 """
 
 from __future__ import annotations
@@ -23,12 +24,13 @@ from benchmark.core.errors import BenchmarkError, ConfigError
 from benchmark.core.naming import load
 from benchmark.core.paths import NAME
 from benchmark.core.provenance import sources_digest
+from benchmark.core.sections import JUDGES
 from tasks import TASKS
 
-GROUPS = ("zo_benchmark.methods", "zo_benchmark.tasks")
+GROUPS = ("zo_benchmark.methods", "zo_benchmark.tasks", "zo_benchmark.judges")
 TABLES: dict[str, dict[str, Any]] = {
     "objective": OBJECTIVES, "direction": DIRECTIONS, "probe": PROBES, "rule": RULES, "estimator": ESTIMATORS,
-    "method": METHODS, "task": TASKS}
+    "method": METHODS, "task": TASKS, "judge": JUDGES}
 
 
 @dataclass(frozen=True)
@@ -88,11 +90,11 @@ def load_again(plugins: Iterable[Plugin]) -> None:
                           f"command.")
 
 
-def plugins_of(task: str, method: str) -> dict[str, str]:
-    """Name → origin and digest of the plugins that brought the task, the method or a part of it."""
+def plugins_of(task: str, method: str, judge: str) -> dict[str, str]:
+    """Name → origin and digest of the plugins that brought the task, the method or a part of it, or the judge."""
     row = METHODS[method]
     estimator = row.estimator
-    parts = {("task", task), ("method", method), ("objective", row.objective)}
+    parts = {("task", task), ("method", method), ("judge", judge), ("objective", row.objective)}
     if isinstance(estimator, OnePiece):
         parts.add(("estimator", estimator.part))
     else:
@@ -159,8 +161,8 @@ def _check(name: str, before: dict[str, dict[str, Any]], added: frozenset[tuple[
             raise ConfigError(f"plugin {name}: the {kind} {taken[0]} is there already, and a plugin replaces nothing. "
                               f"Give yours another name.")
     if not added:
-        raise ConfigError(f"plugin {name}: it adds nothing to the tables of baselines.registry and tasks "
-                          f"(docs/plugins.md).")
+        raise ConfigError(f"plugin {name}: it adds nothing to the tables of baselines.registry and tasks, nor to "
+                          f"JUDGES (docs/plugins.md).")
     for kind, key in sorted(added):
         row = TABLES[kind][key]
         if not NAME.fullmatch(key):
@@ -173,3 +175,5 @@ def _check(name: str, before: dict[str, dict[str, Any]], added: frozenset[tuple[
             if not isinstance(row, Method) or row.name != key:
                 raise ConfigError(f"plugin {name}: method {key}: expected a Method of that name.")
             row.resolved({})  # its parts are in the tables
+        elif kind == "judge" and not all(str(row).partition(":")):
+            raise ConfigError(f"plugin {name}: judge {key}: expected \"module:Class\", not {row!r}.")

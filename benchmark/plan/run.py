@@ -15,7 +15,7 @@ from benchmark.core.paths import model_place
 from benchmark.core.provenance import folder_digest
 from benchmark.core.records import Identity
 from benchmark.core.sections import SECTIONS, WITHOUT_EFFECT, Budget, with_later, without_later
-from benchmark.plan.plugins import LOADED, plugins_of
+from benchmark.plan.plugins import LOADED, brought, plugins_of
 from benchmark.plan.resolve import Config, with_section
 from benchmark.plan.sources import TaskSource
 from tasks import TASKS
@@ -106,10 +106,16 @@ def load_run(folder: Path, trust_remote_code: bool = False) -> Run:
 
 
 def model_digests(config: Config) -> dict[str, str]:
-    """What tells apart models that lie in folders: empty for hub models (their revision does) and tiny ones."""
-    paths = {"model_digest": config.model.path, "judge_digest": config.judge.path if config.judge.kind == "llm" else ""}
+    """What tells apart models that lie in folders: empty for hub models (their revision does) and tiny ones. Of a judge
+    from a plugin it is its code, too."""
+    plugin = brought("judge", config.judge.kind)
+    asked = plugin or config.judge.kind == "llm"
+    paths = {"model_digest": config.model.path, "judge_digest": config.judge.path if asked else ""}
     places = {name: Path(model_place(path)) for name, path in paths.items() if path}
-    return {name: folder_digest(place) for name, place in places.items() if place.exists()}
+    found = {name: folder_digest(place) for name, place in places.items() if place.exists()}
+    if plugin:
+        found["judge_digest"] = "+".join([plugin.digest, *filter(None, [found.get("judge_digest")])])
+    return found
 
 
 def make_runs(config: Config, sources: dict[str, TaskSource], methods: list[str], seeds: list[int]) -> list[Run]:
@@ -122,7 +128,7 @@ def make_runs(config: Config, sources: dict[str, TaskSource], methods: list[str]
     models = {task: model_digests(config.for_task(task)) for task in sources}
 
     def versions(task: str, method: str) -> dict[str, Any]:
-        found = plugins_of(task, method)
+        found = plugins_of(task, method, config.for_task(task).judge.kind)
         return {**sources[task].versions(), **models[task], **({PLUGINS: found} if found else {})}
 
     return [Run(task, method, seed, config.for_task(task), versions(task, method))

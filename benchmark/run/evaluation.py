@@ -193,10 +193,13 @@ class Evaluator:
         """The judge's P(first preferred) for each prompt.
 
         Raises:
-            RunError: the judge failed, however it did.
+            RunError: the judge failed, however it did, or gave something else than probabilities.
         """
         try:
-            return self.judge.prefer(bodies, first, second)
+            answers = list(map(float, self.judge.prefer(bodies, first, second)))
+            if len(answers) != len(bodies) or not all(0 <= answer <= 1 for answer in answers):
+                raise ValueError(f"expected {len(bodies)} numbers between 0 and 1, not {str(answers)[:80]}")
+            return answers
         except (BenchmarkError, MemoryError, torch.OutOfMemoryError):
             raise
         except Exception as error:

@@ -7,14 +7,17 @@ from typing import TYPE_CHECKING, Protocol
 
 import torch
 
-from benchmark.core.errors import ModelError
-from benchmark.core.sections import Decoding
+from benchmark.core.errors import ConfigError, ModelError
+from benchmark.core.naming import load
+from benchmark.core.sections import JUDGES, Decoding, JudgeSettings
 from benchmark.lm.adapted import positions
 from benchmark.lm.reward import RewardModel
 from benchmark.lm.sequences import chunks
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+    from tasks.adapter import TaskAdapter
 
 PAIRWISE_PROMPT = """I require a leaderboard for various large language models. Below is an input given to two models, \
 and their outputs. Decide which output is better for a human reader.
@@ -35,16 +38,29 @@ Answer: """
 class Judge(Protocol):
     """Compares completions of the same prompts."""
 
-    name: str
-
     def prefer(self, prompts: Sequence[str], first: Sequence[str], second: Sequence[str]) -> list[float]:
-        """P(first is better) of each row, in [0, 1]; 0.5 = a tie."""
+        """P(first is better) of each row, in [0, 1]; 0.5 = a tie. With the two exchanged it is 1 minus that."""
+
+
+def outside_judge(kind: str) -> Callable[[JudgeSettings, TaskAdapter, torch.device], Judge]:
+    """The class of a plugin's judge; it is made of the section ``judge``, the task's adapter and a device.
+
+    Raises:
+        ConfigError: there is no such class, or it cannot judge.
+    """
+    try:
+        found = load(JUDGES[kind])
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"judge.kind = {kind}: {JUDGES[kind]} cannot be imported ({error}). Repair "
+                          f"the plugin.") from error
+    if not callable(getattr(found, "prefer", None)):
+        raise ConfigError(f"judge.kind = {kind}: {JUDGES[kind]} has no method prefer(prompts, first, second) "
+                          f"(docs/plugins.md).")
+    return found
 
 
 class GoldJudge:
     """The bundled task's own quality score of a text, in [0, 1]."""
-
-    name = "gold"
 
     def __init__(self, gold: Callable[[str, str], float]):
         self.score = gold
@@ -56,8 +72,6 @@ class GoldJudge:
 
 class RewardModelJudge:
     """A larger reward model, trained on all preference data of the task."""
-
-    name = "reward_model"
 
     def __init__(self, model: RewardModel):
         self.model = model
@@ -81,8 +95,6 @@ class LLMJudge:
     Raises:
         ModelError: "0" and "1" after the question are not one token each.
     """
-
-    name = "llm"
 
     def __init__(self, model: torch.nn.Module, tokenizer: PreTrainedTokenizerBase, prompt_role: str,
                  completion_role: str, batch: int):

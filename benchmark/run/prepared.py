@@ -26,7 +26,7 @@ from benchmark.lm.training import Pair
 from benchmark.plan.resolve import Config
 from benchmark.plan.run import Run
 from benchmark.plan.sources import adapter_of
-from benchmark.run.judge import GoldJudge, Judge, LLMJudge, RewardModelJudge
+from benchmark.run.judge import GoldJudge, Judge, LLMJudge, RewardModelJudge, outside_judge
 from tasks.adapter import TaskAdapter
 from tasks.examples import Prompt
 
@@ -121,6 +121,8 @@ class Prepared:
             return GoldJudge(self.adapter.gold)
         if kind == "llm":
             return load_llm_judge(self.config, self.adapter.prompt_role, self.adapter.completion_role, self.device)
+        if kind != "reward_model":
+            return outside_judge(kind)(self.config.judge, self.adapter, self.device)
         model = load_scalar_model(self.folder / "judge", self.config.model, torch.float32, 0).to(self.device)
         return RewardModelJudge(RewardModel(model, self.encoder, Meter(), self.config.execution.forward_batch))
 

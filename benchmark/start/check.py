@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from benchmark.core.errors import ConfigError, ModelError
-from benchmark.core.sections import Model
+from benchmark.core.sections import JUDGES, Model
 from benchmark.core.seeding import generator
 from benchmark.lm.adapted import same
 from benchmark.lm.encoder import chat_pieces
 from benchmark.lm.loading import empty_model, load_causal_lm, load_model_config, load_raw_tokenizer, load_tokenizer
 from benchmark.lm.trained import add_adapter
 from benchmark.plan.resolve import Config
-from benchmark.run.judge import LLMJudge
+from benchmark.run.judge import LLMJudge, outside_judge
 from benchmark.run.prepared import judge_model
 
 if TYPE_CHECKING:
@@ -29,8 +29,8 @@ def check_model(config: Config) -> None:
     Raises:
         ModelError: a model cannot be found or read whole, is not causal, has too few positions, or its tokenizer does
             not fit it; names the remedy.
-        ConfigError: there is nothing in policy and reward model of what is to be trained (names what could be), or its
-            numbers cannot be trained.
+        ConfigError: there is nothing in policy and reward model of what is to be trained (names what could be), its
+            numbers cannot be trained, or a plugin's judge cannot judge.
     """
     check_dtype(config)
     for scalar in (False, True):
@@ -46,6 +46,8 @@ def check_model(config: Config) -> None:
         check_positions(config.model, config.decoding.max_prompt_tokens + config.decoding.max_new_tokens,
                         "decoding.max_prompt_tokens + decoding.max_new_tokens")
         probe(load_causal_lm(config.model.path, config.model, getattr(torch, config.model.dtype)), config.model)
+    if JUDGES[config.judge.kind]:
+        outside_judge(config.judge.kind)
     if config.judge.kind == "llm":
         model = judge_model(config)
         asked = LLMJudge.longest(load_raw_tokenizer(model), config.decoding)

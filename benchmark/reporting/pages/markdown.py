@@ -50,7 +50,7 @@ def render(results: Results, tables: Sequence[Table], sheets: Sequence[Sheet], f
     ]
     for name, words in OF_ALL.items():
         lines += _figure(f"{name}.png", words, figures)
-    lines += _what_was_run(results)
+    lines += what_was_run(results)
     for table in tables:
         lines += _table(table, table.task)
         for name, words in OF_A_TASK.items():
@@ -75,7 +75,7 @@ def _figure(name: str, words: str, figures: Sequence[str]) -> list[str]:
     return [f"![{words}]({name})", ""] if name in figures else []
 
 
-def _what_was_run(results: Results) -> list[str]:
+def what_was_run(results: Results) -> list[str]:
     methods = ", ".join(escape.markdown(style.label(m)) for m in results.methods)
     lines = ["## What was run", "", f"- Methods: {methods}"]
     for task in results.tasks:

@@ -9,17 +9,20 @@ from importlib import metadata
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 from baselines.registry import METHODS
 from benchmark.cli import main
 from benchmark.core.errors import BenchmarkError, ConfigError
+from benchmark.core.sections import JUDGES
 from benchmark.grid.jobs import RunJob, attempt
 from benchmark.plan import plugins
 from benchmark.plan.plugins import LOADED, TABLES, load_again, load_plugins, plugins_of
-from benchmark.plan.resolve import Config
+from benchmark.plan.resolve import Config, with_assignments
 from benchmark.plan.run import load_run, make_runs
 from benchmark.plan.sources import TaskSource
-from benchmark.run.prepared import preparation_folder
+from benchmark.run.prepared import Prepared, preparation_folder
+from benchmark.start.check import check_model
 from benchmark.studies.tuning.spaces import load_space
 
 IMPORTS = "from baselines.registry import *\nfrom baselines import hyperparameters as hp\nfrom tasks import TASKS\n"
@@ -34,6 +37,15 @@ from tasks.hh_rlhf import HHRLHF
 class Own(HHRLHF):
     name, title = "own_task", "Own task"
 TASKS["own_task"] = f"{__name__}:Own"
+"""
+JUDGE = """
+from benchmark.core.sections import JUDGES
+class First:
+    def __init__(self, settings, adapter, device):
+        self.said = settings.path, adapter.prompt_role, device.type
+    def prefer(self, prompts, first, second):
+        return [1] * len(prompts)
+JUDGES["first"] = f"{__name__}:First"
 """
 
 
@@ -63,9 +75,9 @@ def file(tmp_path):
     return write
 
 
-def runs(method="mine", task="wmt20_mlqe"):
+def runs(method="mine", task="wmt20_mlqe", *assignments):
     source = TaskSource(task, SimpleNamespace(version="1.0", revision="x"))
-    return make_runs(Config(), {task: source}, [method], [0])[0]
+    return make_runs(with_assignments(Config(), assignments, []), {task: source}, [method], [0])[0]
 
 
 def test_a_file_adds_its_lines_and_is_named_with_its_code(file):
@@ -73,9 +85,9 @@ def test_a_file_adds_its_lines_and_is_named_with_its_code(file):
     load_plugins([path, path])
     plugin = LOADED["plugged"]
     assert plugin.added == {("method", "mine")} and plugin.origin == "a file" and METHODS["mine"].base == "mezo"
-    assert plugins_of("wmt20_mlqe", "mine") == {"plugged": f"a file, {plugin.digest}"}
+    assert plugins_of("wmt20_mlqe", "mine", "auto") == {"plugged": f"a file, {plugin.digest}"}
     run = runs()
-    assert run.identity()["plugins"] == plugins_of("wmt20_mlqe", "mine") and len(plugin.digest) == 16
+    assert run.identity()["plugins"] == plugins_of("wmt20_mlqe", "mine", "gold") and len(plugin.digest) == 16
 
 
 def test_only_runs_that_use_a_plugin_bear_its_name(file):
@@ -84,7 +96,7 @@ def test_only_runs_that_use_a_plugin_bear_its_name(file):
     assert [run.name for run in before] == [runs("mezo").name, runs("rloo").name]
     assert "plugins" not in runs("mezo").identity()
     METHODS["mixed"] = METHODS["mine"].__class__("mixed", "rloo", METHODS["part"].estimator, "of another's rule")
-    assert list(plugins_of("wmt20_mlqe", "mixed")) == ["plugged_parts"]
+    assert list(plugins_of("wmt20_mlqe", "mixed", "auto")) == ["plugged_parts"]
 
 
 def test_changed_code_is_another_run_from_the_same_start(file, tmp_path):
@@ -117,7 +129,7 @@ def test_packages_are_found_by_their_entry_points(changed, tmp_path, monkeypatch
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.chdir(tmp_path)
     entries = [metadata.EntryPoint(name, "plugged_package.rows", group) for name, group in zip(
-        "ab", plugins.GROUPS, strict=True)]
+        "abc", plugins.GROUPS, strict=True)]
     monkeypatch.setattr(plugins.metadata, "entry_points", lambda group: [e for e in entries if e.group == group])
     load_plugins([])
     plugin = LOADED["plugged_package.rows"]
@@ -129,6 +141,44 @@ def test_packages_are_found_by_their_entry_points(changed, tmp_path, monkeypatch
     (folder / changed).write_text("# any file of the package\n")
     load_plugins([])
     assert LOADED["plugged_package.rows"].digest != plugin.digest
+
+
+def test_the_code_of_a_judge_is_in_its_digest_and_in_the_start(file, tmp_path):
+    with pytest.raises(ConfigError, match="judge.kind takes one of auto, gold, reward_model, llm, not 'first'"):
+        runs("mezo", "wmt20_mlqe", "judge.kind=first")
+    names, folders = {runs("mezo").name}, {preparation_folder(runs("mezo"), tmp_path)}
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "x").write_text("weights")
+    for text, more in ((JUDGE, []), (JUDGE + "# changed\n", []), (JUDGE, [f"judge.path={tmp_path / 'model'}"])):
+        LOADED.clear()
+        JUDGES.pop("first", None)
+        sys.modules.pop("plugged", None)
+        load_plugins([file(text)])
+        run = runs("mezo", "wmt20_mlqe", "judge.kind=first", *more)
+        assert run.versions["plugins"] == {"plugged": f"a file, {LOADED['plugged'].digest}"}
+        assert run.versions["judge_digest"].startswith(LOADED["plugged"].digest)
+        names.add(run.name)
+        folders.add(preparation_folder(run, tmp_path))
+    assert len(names) == len(folders) == 4
+    assert "plugins" not in runs("mezo").versions and runs("mezo").name in names
+
+
+def test_the_judge_of_a_plugin_is_made_of_settings_task_and_device(file, tmp_path):
+    load_plugins([file(JUDGE)])
+    config = with_assignments(Config(), ["judge.kind=first", "judge.path=here"], [])
+    prepared = object.__new__(Prepared)
+    prepared.info, prepared.config = {"judge": {"kind": "first"}}, config
+    prepared.adapter, prepared.device = SimpleNamespace(prompt_role="Text"), torch.device("cpu")
+    judge = prepared.judge()
+    assert judge.said == ("here", "Text", "cpu") and judge.prefer(["?"], ["a"], ["b"]) == [1]
+
+
+@pytest.mark.parametrize(("target", "words"), [
+    ("{__name__}:Nothing", "plugged:Nothing cannot be imported"), ("math:sin", "math:sin has no method prefer")])
+def test_a_judge_that_cannot_judge_stops_the_command(target, words, file, toy_config):
+    load_plugins([file(JUDGE.replace("{__name__}:First", target))])
+    with pytest.raises(ConfigError, match=words):
+        check_model(with_assignments(toy_config, ["judge.kind=first"], []))
 
 
 def test_a_method_without_a_space_of_its_own_is_searched_where_its_base_is(file):
@@ -145,6 +195,8 @@ def test_a_method_without_a_space_of_its_own_is_searched_where_its_base_is(file)
     (ROW.replace('["mine"]', '["other"]'), "method other: expected a Method of that name"),
     (ROW.replace("gaussian", "gausian"), "cannot be loaded.*gausian"),
     (ROW.replace('"mine"', '"../mine"'), "a name has letters"),
+    (JUDGE.replace("{__name__}:First", "first"), "judge first: expected \"module:Class\", not 'first'"),
+    (JUDGE.replace('["first"]', '["gold"]'), "the judge gold is there already"),
     (TASK.replace('TASKS["own_task"]', 'TASKS["other"]'), "the adapter calls itself 'own_task'"),
 ])
 def test_what_a_plugin_cannot_be_is_said_and_leaves_nothing(text, words, file):
