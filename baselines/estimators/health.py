@@ -1,8 +1,9 @@
-"""Numerical health of zeroth-order updates: is the difference of two losses a signal, and does the step arrive?"""
+"""Numerical health of updates: is there a slope, is the difference of two losses a signal, does the step arrive?"""
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from statistics import median, stdev
 
 import torch
@@ -90,14 +91,18 @@ def noise_floor(parameters: dict[str, torch.nn.Parameter], sizes: dict[str, floa
 
 
 class Health:
-    """Collects the figures of a run's zeroth-order updates."""
+    """Collects the figures of a run's updates."""
 
     def __init__(self) -> None:
-        self._rows: list[tuple[int, dict[str, float]]] = []
+        self._rows: list[tuple[int, dict[str, float]]] = []  # of the zeroth-order ones
+        self._flat: list[tuple[int, bool]] = []  # whether the slope is exactly zero
 
     def note(self, iteration: int, figures: dict[str, float]) -> None:
-        """One update's figures, ``noise_floor`` among them."""
-        self._rows.append((iteration, figures))
+        """One update's figures; ``noise_floor`` is among those of a zeroth-order one."""
+        zeroth = "noise_floor" in figures
+        self._flat.append((iteration, figures.get("difference" if zeroth else "gradient_norm") == 0))
+        if zeroth:
+            self._rows.append((iteration, figures))
 
     def summary(self) -> dict[str, float] | None:
         """Medians over the zeroth-order updates, and the share whose |L₊ − L₋| is below the noise floor; None for a
@@ -110,14 +115,21 @@ class Health:
                 "median_signal_to_noise": median(_ratio(row) for row in self._rows), **middle}
 
     def warnings(self) -> list[str]:
-        """The words for a run most of whose zeroth-order updates follow noise."""
-        below = [iteration for iteration, figures in filter(_below, self._rows)]
-        if len(below) <= len(self._rows) / 2:
-            return []
-        counts = {i: (below.count(i), sum(i == other for other, _ in self._rows)) for i in sorted(set(below))}
-        listed = ", ".join(f"{some} of {every} in iteration {i + 1}" for i, (some, every) in counts.items())
-        return [f"below noise: in {len(below)} of {len(self._rows)} zeroth-order updates the two losses differ by less "
-                f"than the noise of evaluating one ({listed})"]
+        """The words for a run most of whose updates have no slope, or most of whose zeroth-order ones follow noise."""
+        zero = _most(self._flat, "zero gradient: in", "updates the slope is exactly zero: the batch says nothing")
+        return zero + _most([(iteration, _below((iteration, figures))) for iteration, figures in self._rows],
+                            "below noise: in", "zeroth-order updates the two losses differ by less than the noise of "
+                            "evaluating one")
+
+
+def _most(updates: list[tuple[int, bool]], before: str, after: str) -> list[str]:
+    """The words for (iteration, whether it is so) of updates, if it is so for more than half."""
+    some = Counter(iteration for iteration, so in updates if so)
+    if some.total() <= len(updates) / 2:
+        return []
+    every = Counter(iteration for iteration, _ in updates)
+    listed = ", ".join(f"{some[i]} of {every[i]} in iteration {i + 1}" for i in sorted(some))
+    return [f"{before} {some.total()} of {len(updates)} {after} ({listed})"]
 
 
 def _ratio(row: tuple[int, dict[str, float]]) -> float:

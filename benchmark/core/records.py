@@ -165,6 +165,9 @@ class DataUsed(Record):
     prompts: dict[str, int | None] = entry("split → distinct prompts")
     pairs: int | None = entry("training pairs")
     long_prompts: int | None = entry("prompts longer than decoding.max_prompt_tokens, cut or left out")
+    equal_pairs: dict[str, int | None] | None = entry(
+        "split → pairs left out because their completions are the same tokens within decoding.max_new_tokens",
+        default=None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -302,6 +305,8 @@ class Summary(Record):
                                    "data.pairs of environment.json, passes over them", default=None)
     refinement_labels: int | None = entry("pairs that the judge labelled for refinements of the reward model",
                                           default=None)
+    refinement_equal: int | None = entry("those of them that were twice the same completion, and taught nothing",
+                                         default=None)
     resumed: Resumed = entry("interruptions")
     adapters: dict[str, str] | None = entry("file below adapters/ → its sha256, kept or not", default=None)
     files: dict[str, str] | None = entry("other file → its sha256", default=None)

@@ -113,6 +113,12 @@ class Encoder:
         """Token ids of a completion with EOS, at most ``decoding.max_new_tokens``."""
         return [*self._ids(self._gap + text.strip(), self._cue_text), self.eos][: self.decoding.max_new_tokens]
 
+    def alike(self, first: Sequence[str], second: Sequence[str]) -> list[bool]:
+        """Whether the two completions of each pair are the same tokens once they are cut: then nothing tells them
+        apart."""
+        self._learn((" " + text.strip() for text in (*first, *second)), self._cue_text)
+        return [self.completion(one) == self.completion(other) for one, other in zip(first, second, strict=True)]
+
     def text(self, completion_ids: list[int]) -> str:
         """The completion as text, specials removed, stripped."""
         return str(self.tokenizer.decode(completion_ids, skip_special_tokens=True)).strip()

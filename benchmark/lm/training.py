@@ -172,8 +172,18 @@ def reward_cost(model: RewardModel, pairs: Sequence[Pair], scored: Sequence[Scor
 
 
 def refine_reward(model: RewardModel, pairs: Sequence[Pair], preferences: Sequence[float], loop: Loop,
-                  micro_batch: int, seed: object) -> float:
-    """Refine r on judged pairs; ``preferences`` is P(A preferred) of each. Learning rate linear to zero."""
+                  micro_batch: int, seed: object) -> int:
+    """Refine r on judged pairs; ``preferences`` is P(A preferred) of each. Learning rate linear to zero.
+
+    A pair whose completions are the same tokens to r keeps its place in the batches and weighs nothing: whatever the
+    judge says of it, its slope is zero but for rounding, of which AdamW would make steps.
+
+    Returns:
+        The number of such pairs.
+    """
+    equal = model.encoder.alike([a for _, a, _ in pairs], [b for *_, b in pairs])
+    if all(equal):
+        return len(pairs)
     size = min(loop.refine_batch, len(pairs))
     plan = batches(len(pairs), size, math.ceil(len(pairs) * loop.refine_epochs / size), "refine", seed)
 
@@ -181,10 +191,12 @@ def refine_reward(model: RewardModel, pairs: Sequence[Pair], preferences: Sequen
         for part in chunks(size, micro_batch // 2):
             rows = plan[step][part]
             target = torch.tensor([preferences[i] for i in rows], device=model.device)
-            yield bradley_terry(margins(model, [pairs[i] for i in rows]), target).sum() / size
+            same = torch.tensor([equal[i] for i in rows], device=model.device)
+            yield bradley_terry(margins(model, [pairs[i] for i in rows]), target).masked_fill(same, 0.0).sum() / size
 
     schedule = RateSchedule(len(plan), loop.refine_lr, cosine=False)
-    return fit(_trainable(model), schedule, losses, "reward-model refinement")
+    fit(_trainable(model), schedule, losses, "reward-model refinement")
+    return sum(equal)
 
 
 def margins(model: RewardModel, pairs: Sequence[Pair]) -> torch.Tensor:

@@ -29,7 +29,7 @@ def environment(run: Run, prepared: Prepared) -> dict[str, Any]:
     rewards = load_starts(prepared.folder / "baseline.json")["test"].values["reward"]
     machine = provenance.machine(str(prepared.device), execution.threads, execution.workers)
     return Environment(
-        **vars(machine), data=DataUsed.of(info), plugins=run.versions.get(PLUGINS),
+        **vars(machine), data=DataUsed.of({"equal_pairs": None} | info), plugins=run.versions.get(PLUGINS),
         model=ModelUsed.of(info | {"path": info["model"], "revision": info["model_revision"]}),
         preparation=SharedStart.of(info | {
             "judge": JudgeUsed(**info["judge"]), "reward_sd": statistics.sd(rewards)})).as_row()

@@ -52,6 +52,7 @@ class RunInProgress:
         self.final: Metrics = self.who.starts["test"].metrics
         self.peaks: dict[str, float] = {}
         self.resumed: list[int] = []  # updates after which interrupted attempts were taken up again
+        self.equal_pairs = 0  # of the refinements: twice the same completion
         self._saved_at = 0.0  # wall seconds at the last checkpoint
 
     def execute(self, saved: Saved | None = None) -> Summary:
@@ -118,18 +119,18 @@ class RunInProgress:
         row = update.row()
         if update.readings:
             row["noise_floor"] = self._noise_floor(update, problem)
-            self.health.note(self.iteration, row)
+        self.health.note(self.iteration, row)
         self._log_update({**batch.info, **row})
         self._keep_if_due()
         self._evaluate_if_due()
 
     def _refine(self) -> None:
         with self.meter.ledger("refine"):
-            self.refinement.refine(self.iteration)
+            self.equal_pairs += self.refinement.refine(self.iteration)
 
     # A checkpoint holds parts that say their own state, and fields of this object.
     PARTS = ("meter", "estimator")
-    FIELDS = ("iteration", "begun", "warm", "paused", "evaluated", "latest", "final", "peaks", "resumed")
+    FIELDS = ("iteration", "begun", "warm", "paused", "evaluated", "latest", "final", "peaks", "resumed", "equal_pairs")
 
     def _checkpoint(self) -> None:
         """Keep all that the rest of the run depends on."""
@@ -165,8 +166,8 @@ class RunInProgress:
         for name in self.PARTS:
             getattr(self, name).load_state(saved[name])
         for row in self.store.rows("updates.jsonl"):
+            self.health.note(row["iteration"], row)
             if "noise_floor" in row:
-                self.health.note(row["iteration"], row)
                 self.noise.setdefault(row["iteration"], row["noise_floor"])
         self._saved_at = self.meter.wall_seconds()
         self.resumed = [*self.resumed, self.meter.updates]
@@ -260,6 +261,7 @@ class RunInProgress:
             trained_parameters=sum(p.numel() for p in self.who.policy.parameters.values()), warnings=tuple(warnings),
             pairs_read=self.who.objective.pairs_read,
             refinement_labels=self.iteration * self.run.config.loop.refine_pairs,
+            refinement_equal=self.equal_pairs or None,
             resumed=Resumed(count=len(self.resumed), after_updates=tuple(self.resumed)))
 
 

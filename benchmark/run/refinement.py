@@ -15,8 +15,9 @@ class Refinement:
         self.participants = participants
         self.prompts = participants.prompts("refinement prompts")
 
-    def refine(self, iteration: int) -> None:
-        """The judge labels fresh pairs sampled from the policy; the reward model learns from them."""
+    def refine(self, iteration: int) -> int:
+        """The judge labels fresh pairs sampled from the policy; the reward model learns from them. Returns how many of
+        them were twice the same completion."""
         who = self.participants
         config, seed = who.run.config, who.run.seed
         loop = config.loop
@@ -27,8 +28,9 @@ class Refinement:
             texts.append(who.prepared.encoder.texts(sampled))
         preferences = who.evaluator.prefer(bodies, *texts)
         before = who.reward.state()
-        refine_reward(who.reward, list(zip(bodies, *texts, strict=True)), preferences, loop,
-                      config.execution.backward_batch, (seed, iteration))
+        equal = refine_reward(who.reward, list(zip(bodies, *texts, strict=True)), preferences, loop,
+                              config.execution.backward_batch, (seed, iteration))
         if loop.keep_close:
             after = who.reward.state()
             who.reward.load_state({name: torch.lerp(after[name], before[name], loop.keep_close) for name in after})
+        return equal

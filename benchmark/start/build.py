@@ -115,6 +115,8 @@ class Building:
         run("tokenizer", ["tokenizer"], self.make_tokenizer)
         self.encoder = read_encoder(self.folder, self.config, self.adapter)
         self.rows = Rows.of(data, self.encoder, self.config)
+        if left_out := self.rows.equal_words(self.config):
+            self.stages.note(left_out)
         sft = run("SFT", ["policy"], self.train_policy)
         reward = run("reward model", ["reward"], self.train_reward_model)
         judge: Figures = {"kind": kind}
@@ -130,7 +132,7 @@ class Building:
             "revision": data.revision,
             "rows": {"read": data.rows.read, "used": data.rows.used, "rejected": dict(data.rows.rejected)},
             "prompts": {split: len(rows) for split, rows in prompts.items()}, "pairs": len(pairs),
-            "long_prompts": self.rows.long, **sft, "judge": judge,
+            "long_prompts": self.rows.long, "equal_pairs": self.rows.equal or None, **sft, "judge": judge,
             "special_tokens": {"bos": self.encoder.tokenizer.bos_token_id, "eos": self.encoder.eos,
                                "pad": self.encoder.pad},
             **reward, "gold_scale": self.gold_scale(), "seconds": self.stages.spent,

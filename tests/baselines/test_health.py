@@ -105,3 +105,17 @@ def test_a_run_below_its_noise_says_in_which_iterations():
     for _ in range(5):
         health.note(4, {**FIGURES, "difference": 1.0, "noise_floor": 1e-6})
     assert health.warnings() == []
+
+
+def test_a_run_most_of_whose_updates_have_no_slope_says_so():
+    """Of either order: of the exact gradient it is the norm that is zero, of two readings their difference."""
+    for zero, good in (({"gradient_norm": 0.0}, {"gradient_norm": 1.0}),
+                       ({**FIGURES, "difference": 0.0, "noise_floor": 1e-6},
+                        {**FIGURES, "difference": 1.0, "noise_floor": 1e-6})):
+        health = Health()
+        for iteration, figures in ((0, good), (1, zero), (1, zero)):
+            health.note(iteration, figures)
+        assert health.warnings()[0].startswith("zero gradient: in 2 of 3 updates")
+        assert "2 of 2 in iteration 2" in health.warnings()[0]
+        health.note(2, good)
+        assert health.warnings() == []

@@ -74,6 +74,21 @@ def test_refinement_follows_the_judge(reward):
     assert accuracy(reward, [pairs[0], ("English: the cat", "die Katze", "cat")]) == 1.0
 
 
+def test_refinement_learns_nothing_of_pairs_that_are_the_same(prepared):
+    """Whatever a judge says of them, and whether or not others stand beside them."""
+    same, other = ("English: the dog", "der Hund", "der Hund"), ("English: the cat", "cat", "die Katze")
+    loop, found = Loop(refine_epochs=1, refine_batch=4, refine_lr=1e-2), []
+    for judged in ([0.5, 0.5, 1.0, 1.0], [0.0, 1.0, 1.0, 1.0]):
+        reward = prepared.reward(Meter(), 0)
+        before = {name: value.clone() for name, value in reward.state().items()}
+        assert refine_reward(reward, [same] * 4, judged, loop, 4, "x") == 4
+        assert all(torch.equal(value, before[name]) for name, value in reward.state().items())
+        assert refine_reward(reward, [same, same, other, other], judged, loop, 4, "x") == 2
+        found.append(reward.state())
+        assert any(not torch.equal(value, before[name]) for name, value in reward.state().items())
+    assert all(torch.equal(value, found[1][name]) for name, value in found[0].items())
+
+
 def test_micro_batches_do_not_change_training(prepared):
     losses = [train_sft(prepared.policy(Meter(), 0), [("English: the dog", "der Hund"), ("English: a", "ein")] * 4,
                         SFT(steps=4, batch=8, lr=1e-3), size, "x") for size in (8, 2)]
