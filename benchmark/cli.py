@@ -26,7 +26,7 @@ from benchmark.commands import (
     verify,
     visualise,
 )
-from benchmark.commands.options import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
+from benchmark.commands.options import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, refuse_copies
 from benchmark.core.errors import BenchmarkError
 from benchmark.core.terminal import guarded
 
@@ -40,6 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     with guarded():
         try:
+            refuse_copies(os.environ)
             if "plugins" in options:
                 from benchmark.plan.plugins import load_plugins
 
