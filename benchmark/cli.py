@@ -28,7 +28,7 @@ from benchmark.commands import (
     verify,
     visualise,
 )
-from benchmark.commands.options import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
+from benchmark.commands.options import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, refuse_copies
 from benchmark.core import stopping
 from benchmark.core.errors import BenchmarkError
 from benchmark.core.terminal import guarded
@@ -46,8 +46,6 @@ def main(arguments: list[str] | None = None) -> int:
     cannot be carried out, 130 Ctrl-C, 128 + n signal n (see :mod:`benchmark.core.stopping`)."""
     if getattr(multiprocessing.current_process(), "_inheriting", False):  # a job's process that reads its script
         os._exit(stopping.EXIT_UNGUARDED)  # the server that forked it would make a 1 of SystemExit
-    for name in DISTRIBUTED:
-        os.environ.pop(name, None)
     with guarded() as lost, stopping.watched(leave=stopping.ignored()):
         code = _carry_out(arguments)
     return code or EXIT_FAILED * bool(lost)
@@ -56,6 +54,9 @@ def main(arguments: list[str] | None = None) -> int:
 def _carry_out(arguments: list[str] | None) -> int:
     options = parser().parse_args(arguments)
     try:
+        refuse_copies(os.environ)
+        for name in DISTRIBUTED:
+            os.environ.pop(name, None)
         if "plugins" in options:
             from benchmark.plan.plugins import load_plugins
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,22 @@ if TYPE_CHECKING:
 
 EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 MOST_SEEDS = 10_000
+# How torchrun and accelerate, mpirun, and srun say to a process that it is one of several.
+COPIES = ("WORLD_SIZE", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE")
+COPY = "SLURM_PROCID"  # its number; the number of tasks is that of the allocation, which one process may have to itself
+
+
+def refuse_copies(environment: Mapping[str, str]) -> None:
+    """ConfigError if a launcher has started this command several times: each copy would do all the work, and wait for
+    the others' locks."""
+    for name in COPIES:
+        if (number := environment.get(name, "")).isdecimal() and int(number) > 1:
+            raise ConfigError(f"{name}={number}: a launcher has started this command {number} times, and each copy "
+                              f"would do the whole work. Start it once, without torchrun, accelerate launch or mpirun; "
+                              f"--workers says how many runs are made at the same time.")
+    if environment.get(COPY, "0") != "0":
+        raise ConfigError(f"{COPY}={environment[COPY]}: srun has started this command several times, and each copy "
+                          f"would do the whole work. Start it once: srun --ntasks=1.")
 
 
 def names(given: list[str] | None, known: list[str], what: str,

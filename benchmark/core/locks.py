@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -34,7 +35,7 @@ def _try(path: Path) -> int | None:
             fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if os.fstat(number).st_ino == path.stat().st_ino:
                 os.ftruncate(number, 0)
-                os.write(number, str(os.getpid()).encode())
+                os.write(number, f"{os.getpid()} on {socket.gethostname()}".encode())  # of one of several machines
                 return number
         except BlockingIOError:
             os.close(number)
@@ -48,7 +49,7 @@ def _try(path: Path) -> int | None:
 
 
 def holder(folder: Path) -> str | None:
-    """Number of the process that works on ``folder``; None if none does."""
+    """Number and machine of the process that works on ``folder``; None if none does."""
     try:
         number = os.open(lock_file(folder), os.O_RDONLY | os.O_NOFOLLOW)
     except FileNotFoundError:
@@ -56,7 +57,7 @@ def holder(folder: Path) -> str | None:
     try:
         fcntl.flock(number, fcntl.LOCK_SH | fcntl.LOCK_NB)  # only a look, beside others that look
     except BlockingIOError:
-        return os.read(number, 32).decode() or "unknown"
+        return os.read(number, 300).decode() or "unknown"
     finally:
         os.close(number)
     return None

@@ -230,6 +230,17 @@ SECTIONS: dict[str, type] = {
 WITHOUT_EFFECT = ("workers", "keep", "keep_every", "checkpoint_seconds")  # fields of execution that change no result
 
 
+def device_type(device: str) -> str:
+    """``cuda:1`` → ``cuda``: which of several devices of one kind a run got is no part of what it is."""
+    return device.partition(":")[0]
+
+
+def with_effect(execution: dict[str, Any]) -> dict[str, Any]:
+    """Those fields of ``execution`` that can change a result; of the device its type."""
+    return {name: device_type(value) if name == "device" else value for name, value in execution.items()
+            if name not in WITHOUT_EFFECT}
+
+
 LATER_SECTIONS = ("preferences",)  # as a whole
 
 

@@ -14,7 +14,7 @@ from benchmark.core.naming import check_name
 from benchmark.core.paths import model_place
 from benchmark.core.provenance import folder_digest
 from benchmark.core.records import Identity
-from benchmark.core.sections import SECTIONS, WITHOUT_EFFECT, Budget, with_later, without_later
+from benchmark.core.sections import SECTIONS, Budget, with_effect, with_later, without_later
 from benchmark.plan.plugins import LOADED, brought, plugins_of
 from benchmark.plan.resolve import Config, with_section
 from benchmark.plan.sources import TaskSource
@@ -53,10 +53,10 @@ class Run:
 
     @property
     def hash(self) -> str:
-        """First 8 hexadecimal digits of the sha256 of all that can change the result: worker count, what is kept
-        and how often checkpoints are made are not in it."""
+        """First 8 hexadecimal digits of the sha256 of all that can change the result: worker count, what is kept,
+        how often checkpoints are made and which of several devices it gets are not in it."""
         values = without_later(self.resolved())
-        values["execution"] = {k: v for k, v in values["execution"].items() if k not in WITHOUT_EFFECT}
+        values["execution"] = with_effect(values["execution"])
         values.pop("profile")
         parts = {"config": values, "task": self.task, "method": self.method, "seed": self.seed,
                  "version": get_method(self.method).version, "protocol": self.protocol, **self.versions}

@@ -15,7 +15,7 @@ from benchmark.core import provenance
 from benchmark.core.errors import BenchmarkError, ModelError
 from benchmark.core.files import check, unreadable
 from benchmark.core.meter import Meter
-from benchmark.core.sections import Model
+from benchmark.core.sections import Model, with_effect
 from benchmark.lm.adapted import Adapted
 from benchmark.lm.encoder import Encoder
 from benchmark.lm.loading import device_of, load_causal_lm, load_raw_tokenizer, load_scalar_model
@@ -46,7 +46,8 @@ def preparation_key(config: Config, task: str, seed: int, versions: dict[str, st
     parts = {name: values[name] for name in ("data", "model", "adapter", "decoding", "sft", "reward_model", "judge")}
     for section, name in (("data", "max_rejected"), ("adapter", "kind"), ("adapter", "only")):
         del parts[section][name]
-    parts |= {"execution": {k: values["execution"][k] for k in COMPUTED_WITH},
+    execution = with_effect(values["execution"])
+    parts |= {"execution": {k: execution[k] for k in COMPUTED_WITH},
               "prompts": [vars(config.evaluation)[f"{split}_{what}"] for split in ("validation", "test")
                           for what in ("prompts", "completions")],
               "task": task, "seed": seed, "preparation": VERSION, "torch": torch.__version__,

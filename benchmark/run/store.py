@@ -24,17 +24,21 @@ from benchmark.core.files import (
     writing,
 )
 from benchmark.core.records import Failure
+from benchmark.core.sections import device_type
 
 LOGS = ("curve.jsonl", "updates.jsonl", "samples.jsonl")
 FILES = ("config.json", "environment.json", *LOGS)  # whose checksums a summary holds
 CHECKS = ("files", "digest")  # what a summary holds for the sake of checking it
+NO_MATTER = {"preparation": ("seconds",), "hardware": ("memory_gib", "cores")}  # parts of an environment → what of it
 
 
 def comparable(environment: dict[str, Any]) -> dict[str, Any]:
     """What two attempts at a run must have in common for the second to go on where the first stopped; of the checkout
-    its code, whatever else a commit holds."""
-    parts = {name: {key: value for key, value in (environment.get(name) or {}).items() if key != left_out}
-             for name, left_out in (("preparation", "seconds"), ("hardware", "memory_gib"))}
+    its code, whatever else a commit holds; of the machine the names of its processors, and how many threads compute."""
+    parts: dict[str, Any] = {name: {key: value for key, value in (environment.get(name) or {}).items()
+                                    if key not in left_out} for name, left_out in NO_MATTER.items()}
+    if "device" in environment:
+        parts["device"] = device_type(str(environment["device"]))
     return {key: value for key, value in environment.items() if key not in ("commit", "dirty", "workers")} | parts
 
 

@@ -80,7 +80,8 @@ class Rows:
             rows.scored = [row for row in rows.scored if row[0] not in own]
             if not (rows.judge_pairs and rows.train_pairs):
                 raise DataError(f"{data.task} ({data.source}): judge.own_pairs = {share:g} leaves "
-                                f"{'r0' if rows.judge_pairs else 'the judge'} no pair. Give more rows, or another share.")
+                                f"{'r0' if rows.judge_pairs else 'the judge'} no pair. Give more rows, or another "
+                                f"share.")
         return rows
 
     def equal_words(self, config: Config) -> str:

@@ -14,7 +14,7 @@ from baselines.registry import get_method
 from benchmark.core.errors import BenchmarkError, ConfigError
 from benchmark.core.files import read_object
 from benchmark.core.records import Environment
-from benchmark.core.sections import WITHOUT_EFFECT, without_later
+from benchmark.core.sections import with_effect, without_later
 from benchmark.plan.resolve import Config, with_method, with_user_values
 from benchmark.plan.run import PROTOCOL, Run, make_runs, model_digests
 from benchmark.plan.sources import TaskSource
@@ -232,7 +232,7 @@ class Search:
             values = without_later(config.for_task(task).as_dict())
             for name in ("profile", "methods"):
                 values.pop(name)
-            values["execution"] = {k: v for k, v in values["execution"].items() if k not in WITHOUT_EFFECT}
+            values["execution"] = with_effect(values["execution"])
             tasks[task] = {"config": values, **source.versions(), **model_digests(config.for_task(task))}
         digest = hashlib.sha256(json.dumps(tasks, sort_keys=True).encode()).hexdigest()[:8]
         return {"profile": config.profile, "trials": plan.trials, "seeds": list(plan.seeds), "share": plan.share,

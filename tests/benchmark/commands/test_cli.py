@@ -61,6 +61,17 @@ def test_a_wrong_request_is_answered_with_place_and_remedy(arguments, words, cap
     assert answer.startswith("error: ") and all(word in answer for word in words), answer
 
 
+@pytest.mark.parametrize(("name", "number", "words"), [
+    ("WORLD_SIZE", "2", "without torchrun"), ("OMPI_COMM_WORLD_SIZE", "4", "started this command 4 times"),
+    ("SLURM_PROCID", "1", "srun --ntasks=1")])
+def test_a_command_that_a_launcher_starts_several_times_is_refused(name, number, words, capsys, monkeypatch):
+    monkeypatch.setenv(name, number)
+    assert main(["list"]) == 2
+    assert f"error: {name}={number}: " in (answer := capsys.readouterr().err) and words in answer
+    monkeypatch.setenv(name, "1" if number != "1" else "0")
+    assert main(["list"]) == 0
+
+
 def test_a_folder_that_cannot_be_written_is_named(tmp_path, capsys):
     (tmp_path / "file").write_text("")
     assert main(["run", *QUICK, "--method", "rloo", "--out", str(tmp_path / "file" / "out"),
@@ -100,7 +111,7 @@ def test_names_and_seeds():
 
 
 def test_what_torchrun_leaves_behind_is_put_aside(monkeypatch, capsys):
-    monkeypatch.setenv("WORLD_SIZE", "4"), monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "1"), monkeypatch.setenv("RANK", "0")
     assert main(["list"]) == 0
     assert "WORLD_SIZE" not in os.environ and "RANK" not in os.environ
 

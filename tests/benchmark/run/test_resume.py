@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from dataclasses import replace
 
@@ -224,7 +225,7 @@ def test_another_process_has_no_part_in_a_folder_that_is_worked_on(tmp_path):
     folder = tmp_path / "run"
     with locked(folder):
         assert holder(folder)
-        with pytest.raises(Busy, match=r"run: process \d+ is working on it"), locked(folder, patience=0.2):
+        with pytest.raises(Busy, match=rf"run: process {os.getpid()} on \S+ is w"), locked(folder, patience=0.2):
             pass
     assert holder(folder) is None and not (tmp_path / ".locks").exists()
     with locked(folder, patience=0):

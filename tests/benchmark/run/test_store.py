@@ -10,7 +10,7 @@ import torch
 from benchmark.core.errors import BenchmarkError, ConfigError
 from benchmark.plan.run import make_runs
 from benchmark.plan.sources import TaskSource
-from benchmark.run.store import RunStore
+from benchmark.run.store import RunStore, comparable
 
 
 def test_a_run_is_done_only_with_its_summary(tmp_path):
@@ -92,3 +92,18 @@ def test_completions_per_update_must_divide(toy_config, toy_sources):
 
     with pytest.raises(ConfigError, match="multiple of k = 3"):
         make_runs(with_assignments(toy_config, ["rloo.k=3"], []), toy_sources, ["rloo"], [0])
+
+
+def test_a_run_goes_on_with_other_cores_but_not_on_another_processor():
+    made = {"threads": 1, "device": "cuda:0", "commit": "a", "hardware": {"cpu": "x", "cores": 8, "gpu": "h"}}
+    moved = {**made, "device": "cuda:3", "commit": "b", "hardware": {**made["hardware"], "cores": 64}}
+    assert comparable(made) == comparable(moved)
+    for other in ({"threads": 2}, {"device": "cpu"}, {"hardware": {**made["hardware"], "gpu": "a"}},
+                  {"hardware": {**made["hardware"], "cpu": "y"}}):
+        assert comparable(made) != comparable({**made, **other}), other
+
+
+def test_which_of_several_devices_a_run_gets_is_no_part_of_its_name(make_run):
+    first, second, other = (make_run("rloo", f"device={device}") for device in ("cuda:0", "cuda:3", "cpu"))
+    assert first.name == second.name != other.name
+    assert make_run("rloo", "device=cuda").name == first.name

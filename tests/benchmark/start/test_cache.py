@@ -49,6 +49,12 @@ def test_each_field_moves_the_key_if_and_only_if_it_moves_the_content(toy_config
     assert (key(dataclasses.replace(toy_config, **{section: changed})) != key(toy_config)) is matters
 
 
+def test_which_of_several_devices_is_used_does_not_move_the_key(toy_config):
+    on = [key(dataclasses.replace(toy_config, execution=dataclasses.replace(toy_config.execution, device=device)))
+          for device in ("cuda", "cuda:1", "cpu")]
+    assert on[0] == on[1] != on[2]
+
+
 def test_what_else_moves_the_key_and_what_does_not(toy_config, monkeypatch):
     first = key(toy_config)
     assert key(dataclasses.replace(toy_config, profile="other", methods={"rloo": {"lr": 1.0}})) == first
