@@ -12,10 +12,12 @@ from pathlib import Path
 from benchmark import __version__
 from benchmark.commands import (
     bench,
+    cancel,
     check_submission,
     clean,
     compare,
     diagnose,
+    doctor,
     export,
     fetch,
     listing,
@@ -27,6 +29,7 @@ from benchmark.commands import (
     tune,
     verify,
     visualise,
+    work,
 )
 from benchmark.commands.options import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, refuse_copies
 from benchmark.core import stopping
@@ -34,7 +37,7 @@ from benchmark.core.errors import BenchmarkError
 from benchmark.core.terminal import guarded
 
 COMMANDS = (run, listing, status, clean, report, export, push, verify, compare, check_submission, visualise, diagnose,
-            bench, tune, pretrain, fetch)
+            bench, tune, pretrain, fetch, cancel, doctor, work)
 SCRIPT = "zo-benchmark"
 # What torchrun and batch systems leave behind. Libraries would wait for other processes; here every job is alone.
 DISTRIBUTED = ("WORLD_SIZE", "RANK", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "GROUP_RANK", "ROLE_RANK", "MASTER_ADDR",

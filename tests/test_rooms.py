@@ -31,6 +31,7 @@ ROOMS = {  # in their order → what each knows
     "start": "what all methods share, built once: tokenizer, π₀, reward model, judge",
     "reporting": "tables, plots and pages from run directories",
     "grid": "many runs: their processes, how they fare, which are finished",
+    "engines": "many machines: bundles of runs, the queues that carry them out, what is heard of them",
     "studies": "questions to finished runs and to methods: search, speed, directions, interplay",
     "commands": "the user: one module a command",
 }

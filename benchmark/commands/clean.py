@@ -53,16 +53,20 @@ def command_clean(options: argparse.Namespace) -> int:
 
 
 def unfinished(out: Path) -> list[Removable]:
-    """What can be removed from ``out``; nothing of a running run, no result of a finished one, nothing behind a link.
+    """What can be removed from ``out``; nothing of a run that runs or is with an engine, no result of a finished one,
+    nothing behind a link.
 
     Raises:
         ConfigError: no such folder.
     """
     from benchmark.core.locks import holder
+    from benchmark.engines.queue import Ledger
     from benchmark.grid.status import FINISHED, UNFINISHED, run_folders, standing
 
-    items = []
+    items, queued = [], Ledger(out).runs()
     for folder in run_folders(out):
+        if folder.name in queued:
+            continue
         run = standing(folder)
         if run.state in UNFINISHED and _is_a_run(folder):
             items.append(Removable(folder, run.state, _bytes(folder)))

@@ -19,6 +19,9 @@ from benchmark.plan.resolve import Config, load_profile, with_assignments, with_
 from tasks import TASKS, WORLDS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from benchmark.grid.display import Display
     from benchmark.grid.executor import GridOutcome
     from benchmark.grid.jobs import Job
     from benchmark.plan.sources import TaskSource
@@ -65,6 +68,8 @@ def configure(options: argparse.Namespace, methods: list[str]) -> Config:
         config = with_user_values(config, "budget", vars(Budget.parse(options.budget)), "--budget")
     if options.model is not None:
         config = with_user_values(config, "model", {"path": options.model}, "--model")
+    if getattr(options, "engine", None) is not None:
+        config = with_user_values(config, "engine", {"kind": options.engine}, "--engine")
     execution = {key: value for key in ("device", "workers") if (value := getattr(options, key)) is not None}
     config = with_user_values(config, "execution", execution, "--device/--workers")
     asked = with_assignments(config, options.assignments, methods)
@@ -77,7 +82,8 @@ def configure(options: argparse.Namespace, methods: list[str]) -> Config:
 
 
 def read_grid(options: argparse.Namespace, methods: list[str]) -> tuple[Config, dict[str, TaskSource]]:
-    """The configuration, on a device of this machine, and the rows of the tasks; what became of these is printed.
+    """The configuration, on a device of this machine or, with an engine, of its nodes, and the rows of the tasks; what
+    became of these is printed.
 
     Raises:
         BenchmarkError: no such device, a model that cannot be found, wrong rows.
@@ -87,7 +93,8 @@ def read_grid(options: argparse.Namespace, methods: list[str]) -> tuple[Config, 
     from benchmark.start.check import check_model
 
     config = configure(options, methods)
-    config = replace(config, execution=replace(config.execution, device=str(device_of(config.execution))))
+    device = elsewhere(config) if config.engine.remote else str(device_of(config.execution))
+    config = replace(config, execution=replace(config.execution, device=device))
     check_model(config)
     sources = read_tasks(config, names(options.task or list(WORLDS), list(TASKS), "task"))
     for task, source in sources.items():
@@ -95,12 +102,30 @@ def read_grid(options: argparse.Namespace, methods: list[str]) -> tuple[Config, 
     return config, sources
 
 
-def carry_out(jobs: list[Job], config: Config, kept: int, total: int, split: str = "test") -> GridOutcome:
+def elsewhere(config: Config) -> str:
+    """The type of the device that an engine's nodes have; ``auto`` is a GPU where the engine is asked for one.
+
+    Raises:
+        ConfigError: it does not go with what the engine is asked for.
+    """
+    asked, gpus = config.execution.device, config.engine.gpus
+    device = asked if asked != "auto" else "cuda" if gpus else "cpu"
+    if device not in ("cpu", "cuda"):
+        raise ConfigError(f"--device {asked}: an engine chooses among the devices of its nodes. Say --device cuda.")
+    if (device == "cuda") != bool(gpus):
+        raise ConfigError(f"--device {asked} does not go with engine.gpus = {gpus:g}: "
+                          f"{'ask the engine for a GPU, --set engine.gpus=1' if not gpus else 'say --device cuda'}.")
+    return device
+
+
+def carry_out(jobs: list[Job], config: Config, kept: int, total: int, split: str = "test",
+              elsewhere: Callable[[list[Job], Display], GridOutcome] | None = None) -> GridOutcome:
     """Execute ``jobs`` before the user's eyes.
 
     Args:
         kept: runs of the ``total`` that are finished already.
         split: whose reward is shown.
+        elsewhere: executes them by an engine.
     """
     from benchmark.grid.display import Display
     from benchmark.grid.executor import execute_jobs
@@ -113,6 +138,8 @@ def carry_out(jobs: list[Job], config: Config, kept: int, total: int, split: str
     amount = f"{limit / 1e6:,.6g}M" if limit >= 1e6 else f"{limit:,.6g}"
     budget = f"{amount} {config.budget.kind.replace('_', ' ')} each"
     with Display(jobs, budget, split=split, workers=config.execution.workers) as display:
+        if elsewhere is not None:
+            return elsewhere(jobs, display)
         return execute_jobs(jobs, local(config.execution.workers), display)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,10 @@ from benchmark.core.errors import BenchmarkError, ConfigError
 from benchmark.plan.resolve import Config
 
 if TYPE_CHECKING:
+    from benchmark.grid.display import Display
+    from benchmark.grid.executor import GridOutcome
+    from benchmark.grid.jobs import Job
+    from benchmark.plan.run import Run
     from benchmark.plan.sources import TaskSource
 
 
@@ -29,6 +34,10 @@ def register(commands: argparse._SubParsersAction) -> None:
                      "0.25M,1M,4M in the profile's unit, or KIND=N,N,…")
     run.add_argument("--dimensions", metavar="NAME,…", help="a sweep over what is trained: final-norm, norms, "
                      "lora-1-qv, lora-8, full; with --budgets, each at every budget")
+    run.add_argument("--engine", metavar="NAME", help="where runs are carried out: local (default), slurm or ray; what "
+                     "they ask for is the section engine of the configuration (docs/scaling.md)")
+    run.add_argument("--detach", action="store_true", help="with --engine slurm: return when all is in the queue; the "
+                     "same command looks on again, `status` and `cancel` take the --out folder")
     run.set_defaults(command=command_run)
 
 
@@ -42,24 +51,36 @@ def command_run(options: argparse.Namespace) -> int:
     config, sources = read_grid(options, methods)
     if options.budgets is not None or options.dimensions is not None:
         return run_sweep(options, config, sources, methods, seeds)
+    if options.detach and config.engine.kind != "slurm":
+        raise ConfigError("--detach: only --engine slurm goes on without the command. With Ray, have the cluster run "
+                          "it: ray job submit --no-wait -- python -m benchmark run --engine ray …")
     out = options.out or Path("results/runs") / config.profile
     runs = make_runs(config, sources, trainable(methods, config), seeds)
     if options.dry_run:
-        from benchmark.grid.estimate import describe
-
-        print(describe(runs, sources, out))
+        describe_grid(runs, sources, out)
         return 0
     from benchmark.studies.sweep.points import is_sweep
 
     if is_sweep(out):
         raise ConfigError(f"--out {out} holds a sweep. Pass another folder, or the sweep's --budgets and --dimensions.")
-    return run_grid(runs, config, out, options.cache)[0]
+    return run_grid(runs, config, out, options.cache, options.detach)[0]
+
+
+def describe_grid(runs: list[Run], sources: dict[str, TaskSource], out: Path) -> None:
+    """Print what would be done; no estimate for machines that this one cannot measure."""
+    from benchmark.grid.estimate import describe
+
+    if not (engine := runs[0].config.engine).remote:
+        print(describe(runs, sources, out))
+        return
+    print(*(run.name for run in runs), sep="\n")
+    print(f"{len(runs)} runs by {engine.kind}, {engine.bundle or 'all'} of a task and seed in a bundle that asks for "
+          f"{engine.cpus} CPUs and {engine.gpus:g} GPUs, results in {out}; no estimate of other machines than this one")
 
 
 def run_sweep(options: argparse.Namespace, config: Config, sources: dict[str, TaskSource], methods: list[str],
               seeds: list[int]) -> int:
     """One grid after the other, each in a folder of its own, then the report over all; the worst exit code."""
-    from benchmark.grid.estimate import describe
     from benchmark.plan.run import make_runs
     from benchmark.start.check import check_model
     from benchmark.studies.sweep import points
@@ -73,14 +94,16 @@ def run_sweep(options: argparse.Namespace, config: Config, sources: dict[str, Ta
     grids = [(point.folder, varied, make_runs(varied, sources, trainable(methods, varied), seeds))
              for point, varied in found]
     if options.dry_run:
-        print("\n\n".join(describe(runs, sources, out / folder) for folder, _, runs in grids))
+        for folder, _, runs in grids:
+            describe_grid(runs, sources, out / folder)
+            print()
         return 0
     make_folder(out)
     points.add(out, [point for point, _ in found])
     worst, kept = 0, {}
     for folder, varied, runs in grids:
         print(f"\n{folder}:")
-        code, kept[folder] = run_grid(runs, varied, out / folder, options.cache)
+        code, kept[folder] = run_grid(runs, varied, out / folder, options.cache, options.detach)
         worst = max(worst, code)
         if code == EXIT_INTERRUPTED:
             return code
@@ -89,8 +112,12 @@ def run_sweep(options: argparse.Namespace, config: Config, sources: dict[str, Ta
     return worst
 
 
-def run_grid(runs: list, config: Config, out: Path, cache: Path) -> tuple[int, list[str]]:
-    """Execute what is not finished yet and report; the exit code and the names of the finished runs."""
+def run_grid(runs: list[Run], config: Config, out: Path, cache: Path, detach: bool = False) -> tuple[int, list[str]]:
+    """Execute what is not finished yet and report; the exit code and the names of the finished runs.
+
+    Args:
+        detach: with an engine, leave it alone with what is not finished.
+    """
     from benchmark.grid.jobs import jobs_for
     from benchmark.run.store import RunStore
 
@@ -104,9 +131,34 @@ def run_grid(runs: list, config: Config, out: Path, cache: Path) -> tuple[int, l
         except BenchmarkError as error:  # named at the end; the others neither wait for it nor share a table with it
             damaged[run.name] = str(error)
     jobs = jobs_for((run for run in runs if run not in finished), out, cache)
-    outcome = carry_out(jobs, config, len(finished) - len(damaged), len(runs))
+    by_engine = partial(execute_by_engine, config, out, cache, detach) if config.engine.remote and jobs else None
+    outcome = carry_out(jobs, config, len(finished) - len(damaged), len(runs), elsewhere=by_engine)
+    if detach and not outcome.interrupted:
+        print(f"what is left of {len(runs)} runs is with {config.engine.kind}: the same command looks on; "
+              f"`status {out}`, `cancel {out}`")
+        return exit_code(damaged, ""), []
     kept = [run.name for run in runs if RunStore(out / run.name).done and run.name not in damaged]
     if kept:
         show_report(out, kept)
     interrupted = f"{len(kept)} of {len(runs)} runs are finished and kept in {out};" if outcome.interrupted else ""
     return exit_code({**damaged, **outcome.failed}, interrupted), kept
+
+
+def execute_by_engine(config: Config, out: Path, cache: Path, detach: bool, jobs: list[Job], display: Display
+                      ) -> GridOutcome:
+    """Execute ``jobs`` by the engine of ``config``; what may be wrong with the folders is said first."""
+    from benchmark.core.storage import cautions
+    from benchmark.engines.available import engine_of
+    from benchmark.engines.head import execute_elsewhere
+    from benchmark.engines.queue import Ledger
+
+    ledger, settings = Ledger(out), config.engine
+    if ledger.entries and (ledger.kind, ledger.cluster) != (settings.kind, settings.cluster):
+        raise ConfigError(f"--engine {settings.kind}: runs of {out} are with {ledger.kind} ({ledger.cluster}) already. "
+                          f"Give the command that sent them, or `cancel {out}` first.")
+    ledger.kind, ledger.cluster = settings.kind, settings.cluster
+    if settings.cluster != "local":
+        for caution in (caution for folder in (out, cache) for caution in cautions(folder)):
+            display.caution(caution)
+    return execute_elsewhere(jobs, engine_of(settings, out), ledger, cache, display, detach,
+                             config.model.trust_remote_code)

@@ -9,8 +9,8 @@ NOTE = 120  # characters of a note that a line shows
 
 
 def register(commands: argparse._SubParsersAction) -> None:
-    status = commands.add_parser("status", help="what is done, running, interrupted or failed in a result folder, "
-                                 "and why")
+    status = commands.add_parser("status", help="what is done, running, queued, interrupted or failed in a result "
+                                 "folder, and why")
     status.add_argument("folder", type=Path, metavar="DIR", help="the --out folder of a run command")
     status.add_argument("--json", action="store_true", help="print all of it as JSON")
     status.set_defaults(command=command_status)
@@ -21,9 +21,10 @@ def command_status(options: argparse.Namespace) -> int:
     import json
 
     from benchmark.core.terminal import aligned
+    from benchmark.engines.standing import sent
     from benchmark.grid.status import STATES, standings
 
-    found = standings(options.folder)
+    found = standings(options.folder, sent(options.folder))
     counts = {state: n for state in STATES if (n := sum(run.state == state for run in found))}
     if options.json:
         print(json.dumps({"counts": counts, "runs": [dataclasses.asdict(run) for run in found]}, indent=1))

@@ -13,7 +13,7 @@ from typing import Any, Self
 
 from benchmark.core.fields import entry, fields_of
 from benchmark.core.meter import LEDGERS
-from benchmark.core.sections import SECTIONS, Budget
+from benchmark.core.sections import STORED, Budget
 
 # Known keys of open sets → unit, help. Tasks and methods from elsewhere may bring more.
 METRICS = {
@@ -70,7 +70,7 @@ PEAKS = {
     "optimisation": ("MiB", "peak of all other rollouts and updates"),
 }
 SECONDS, TOKENS = ({name: (unit, help) for name, help in LEDGERS.items()} for unit in ("s", "tokens"))
-SETTINGS = {name: ("", ", ".join(fields_of(cls)).replace("folder, ", "")) for name, cls in SECTIONS.items()}
+SETTINGS = {name: ("", ", ".join(fields_of(cls)).replace("folder, ", "")) for name, cls in STORED.items()}
 Section = dict[str, bool | float | str | None]
 Metrics = dict[str, Any]  # what is no finite number counts as missing wherever one is read
 

@@ -221,11 +221,41 @@ class Execution:
                                 "(for visualise); 0 = iterations only", minimum=0)
 
 
+@dataclass(frozen=True)
+class EngineSettings:
+    """Where runs are carried out, and what each of their bundles asks for; no result depends on it."""
+
+    kind: str = option("local", "local = processes of this machine; slurm, ray: docs/scaling.md",
+                       ("local", "slurm", "ray"))
+    cluster: str = option("slurm", "of kind = slurm: slurm, or local = processes of this machine instead of sbatch, to "
+                                   "try things out", ("slurm", "local"))
+    bundle: int = option(1, "runs of one preparation that are one job of the engine; 0 = all of them", minimum=0)
+    cpus: int = option(1, "CPUs of a bundle; with execution.threads and execution.workers they say how many of its "
+                          "runs are made at the same time", minimum=1)
+    gpus: float = option(0.0, "GPUs of a bundle (ray: also a part of one)", minimum=0)
+    memory_gib: float = option(0.0, "memory of a bundle (GiB); 0 = the engine's default", minimum=0)
+    minutes: int = option(240, "time limit of a bundle (minutes); slurm then puts it back into the queue, and it goes "
+                               "on from its checkpoints", minimum=1)
+    partition: str = option("", "Slurm partition")
+    account: str = option("", "Slurm account")
+    constraint: str = option("", "Slurm constraint; of ray the accelerator type. A run goes on from a checkpoint only "
+                                 "on the same kind of processor and GPU")
+    setup: str = option("", "of kind = slurm: shell lines before the work, such as module load cuda")
+    retries: int = option(3, "how often a bundle is sent again that a node took down with it, or that ran out of time",
+                          minimum=0)
+
+    @property
+    def remote(self) -> bool:
+        return self.kind != "local"
+
+
 SECTIONS: dict[str, type] = {
     "data": Data, "model": Model, "adapter": Adapter, "decoding": Decoding, "sft": SFT,
     "reward_model": RewardTraining, "judge": JudgeSettings, "budget": Budget, "loop": Loop,
     "evaluation": EvaluationSettings, "execution": Execution, "preferences": PreferencesSettings,
+    "engine": EngineSettings,
 }
+STORED = {name: cls for name, cls in SECTIONS.items() if name != "engine"}  # those that a run's files hold
 
 WITHOUT_EFFECT = ("workers", "keep", "keep_every", "checkpoint_seconds")  # fields of execution that change no result
 

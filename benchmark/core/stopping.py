@@ -1,6 +1,6 @@
 """Signals that ask for an end: work that can be taken up again ends at its next safe point, after a checkpoint.
 
-Batch systems send SIGTERM or SIGUSR1 before time is up, a terminal that is closed sends SIGHUP. Outside
+Batch systems send SIGTERM, SIGUSR1 or SIGUSR2 before time is up, a terminal that is closed sends SIGHUP. Outside
 :func:`deferred` they interrupt at once, as Ctrl-C does; inside, :data:`GRACE` seconds later if there is no safe point
 until then. One that was ignored when the process began (``nohup``) stays so.
 """
@@ -15,7 +15,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGUSR1") if hasattr(signal, name))
+SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2") if hasattr(signal, name))
 GRACE = 8.0  # seconds; docker sends SIGKILL after 10
 EXIT_UNGUARDED = 4  # of a job's process whose script calls the command line when it is read
 

@@ -110,6 +110,10 @@ class Display:
         count = f"[{self.ended_jobs}/{self.total}]"
         self._line(f"{self._clock()} {count} {job.name}  {text}  ({duration(seconds)}, {self._left()} left)")
 
+    def caution(self, text: str) -> None:
+        """Say something about the grid as a whole."""
+        self._line(f"{self._clock()} caution: {text}")
+
     def _line(self, text: str) -> None:
         with self._lock:
             self._said = time.monotonic()

@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from benchmark.core import stopping
+from benchmark.core.locks import EXIT_ORPHAN
 from benchmark.core.terminal import guarded
 from benchmark.grid.jobs import Job, attempt
 from benchmark.plan.plugins import LOADED, Plugin
 
-EXIT_ORPHAN = 3  # of a job whose command was killed
 UNGUARDED = ("its process could not begin: the script that called the command line has no main guard, and every job's "
              "process reads the script again. Put the call below `if __name__ == \"__main__\":`, or pass --workers 0.")
 Tell = Callable[[Job, dict[str, Any]], None]

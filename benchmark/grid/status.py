@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 
 from baselines.registry import ORDER
 from benchmark.core.errors import AGAIN, BenchmarkError, ConfigError
@@ -17,7 +19,7 @@ from benchmark.reporting.read.runs import NAME
 from benchmark.run.store import FILES, RunStore
 
 TAIL = 65536  # bytes from the end of a log that hold its last line
-STATES = ("done", "diverged", "running", "interrupted", "failed", "damaged")
+STATES = ("done", "diverged", "running", "queued", "interrupted", "lost", "failed", "damaged")
 FINISHED, UNFINISHED = ("done", "diverged"), ("failed", "interrupted")
 
 
@@ -27,7 +29,8 @@ class Standing:
 
     Attributes:
         name: of the directory; task, method and seed are taken from it.
-        state: one of ``STATES``; "damaged" is one with a file that cannot be read or was altered.
+        state: one of ``STATES``; "damaged" is one with a file that cannot be read or was altered, "queued" is with an
+            engine, "lost" was with one that knows nothing of it any more.
         spent: share of the budget that was spent when it last wrote, in [0, 1]; None where it is not known.
         why: what it failed of, or what is damaged.
         warnings: of a finished run.
@@ -51,13 +54,21 @@ def run_folders(out: Path, links: bool = False) -> list[Path]:
     return sorted(p for p in out.iterdir() if NAME.match(p.name) and p.is_dir() and (links or not p.is_symlink()))
 
 
-def standings(out: Path) -> list[Standing]:
+def standings(out: Path, sent: Mapping[str, str] = MappingProxyType({})) -> list[Standing]:
     """Every run of ``out`` by task, method (in the registry's order), seed and name.
+
+    Args:
+        sent: name → "queued" or "lost" of runs that were sent to an engine; what their folders tell stands above it.
 
     Raises:
         ConfigError: no such folder, or no run in it.
     """
-    found = [standing(folder) for folder in run_folders(out, links=True)]
+    begun = [standing(folder) for folder in run_folders(out, links=True)]
+    found = [replace(run, state=sent[run.name]) if run.state == "interrupted" and run.name in sent else run
+             for run in begun]
+    for name in sent.keys() - {run.name for run in begun}:
+        if parts := NAME.match(name):
+            found.append(Standing(name, parts["task"], parts["method"], int(parts["seed"]), sent[name]))
     if not found:
         raise ConfigError(f"{out}: no run directory there. Pass the --out folder of a run command (of `tune`: its "
                           f"runs folder).")

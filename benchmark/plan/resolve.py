@@ -27,6 +27,7 @@ from benchmark.core.sections import (
     Budget,
     Data,
     Decoding,
+    EngineSettings,
     EvaluationSettings,
     Execution,
     JudgeSettings,
@@ -40,7 +41,7 @@ from tasks import TASKS
 PROFILES = Path(__file__).parent / "profiles"
 # Of a file that `tune` wrote; searched, chosen and reference_increase (levels) are of files that older versions wrote.
 TUNED_TABLES = ("search", "found", "methods", "searched", "chosen", "reference_increase")
-KEEP_LEVELS = ("evaluation", "execution")  # sections that leave the scale of rewards and the budget as they are
+KEEP_LEVELS = ("evaluation", "execution", "engine")  # sections that leave scale of rewards and budget as they are
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,7 @@ class Config:
     evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
     execution: Execution = field(default_factory=Execution)
     preferences: PreferencesSettings = field(default_factory=PreferencesSettings)
+    engine: EngineSettings = field(default_factory=EngineSettings)
     methods: dict[str, dict[str, Any]] = field(default_factory=dict)
     tasks: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
 
@@ -78,10 +80,12 @@ class Config:
         return config
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain dictionaries, ready for JSON; where data and models lie on this machine is left out."""
+        """Plain dictionaries, ready for JSON; where data and models lie on this machine, and where runs are carried
+        out, is left out."""
         values = dataclasses.asdict(self)
         values["data"].pop("folder")
-        values.pop("tasks")
+        for name in ("tasks", "engine"):
+            values.pop(name)
         for section in ("model", "judge"):
             values[section]["path"] = folder_name(values[section]["path"])
         return values

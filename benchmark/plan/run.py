@@ -14,7 +14,7 @@ from benchmark.core.naming import check_name
 from benchmark.core.paths import model_place
 from benchmark.core.provenance import folder_digest
 from benchmark.core.records import Identity
-from benchmark.core.sections import SECTIONS, Budget, with_effect, with_later, without_later
+from benchmark.core.sections import STORED, Budget, with_effect, with_later, without_later
 from benchmark.plan.plugins import LOADED, brought, plugins_of
 from benchmark.plan.resolve import Config, with_section
 from benchmark.plan.sources import TaskSource
@@ -81,15 +81,29 @@ def load_run(folder: Path, trust_remote_code: bool = False) -> Run:
     Raises:
         BenchmarkError: it cannot be read, or asks for what no file may ask for.
     """
+    place = f"{folder.name}/config.json"
     try:
         stored = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise BenchmarkError(f"{place}: not a run of this version ({error}).") from None
+    return run_of(stored, place, trust_remote_code)
+
+
+def run_of(stored: Any, place: str, trust_remote_code: bool = False) -> Run:
+    """The run of the content of a ``config.json``.
+
+    Args:
+        place: of the file, for messages.
+        trust_remote_code: as for :func:`load_run`, as are the errors.
+    """
+    try:
         identity, values = stored["run"], with_later(stored["config"])
         if missing := sorted(set(identity.get(PLUGINS) or {}) - set(LOADED)):
             raise ConfigError(f"it needs the plugin {', '.join(missing)}: pass --plugin FILE, or install it")
-        sections = {name: cls(**values[name]) for name, cls in SECTIONS.items()}
+        sections = {name: cls(**values[name]) for name, cls in STORED.items()}
         method = get_method(identity["method"])
         config = Config(profile=values["profile"], **sections, methods={method.name: values["method"]})
-        for name in SECTIONS:
+        for name in STORED:
             with_section(config, name, values[name], "config.json")  # its types and ranges; the values stay as stored
         method.check(values["method"], "config.json")
         versions = {name: identity[name] for name in ("task_version", "revision", *MODEL_DIGESTS, PLUGINS)
@@ -98,9 +112,9 @@ def load_run(folder: Path, trust_remote_code: bool = False) -> Run:
                   versions, str(identity["protocol"]))
     except (OSError, ValueError, ArithmeticError, LookupError, TypeError, AttributeError, RecursionError,
             ConfigError) as error:
-        raise BenchmarkError(f"{folder.name}/config.json: not a run of this version ({error}).") from None
+        raise BenchmarkError(f"{place}: not a run of this version ({error}).") from None
     if config.model.trust_remote_code and not trust_remote_code:
-        raise BenchmarkError(f"{folder.name}/config.json: the run let model {config.model.path} run code of its own. A "
+        raise BenchmarkError(f"{place}: the run let model {config.model.path} run code of its own. A "
                              f"file cannot ask for that: pass --trust-remote-code if you trust the model's authors.")
     return run
 

@@ -10,7 +10,7 @@ from typing import Any
 from baselines.registry import METHODS, get_method, method_groups
 from benchmark.core.errors import ConfigError
 from benchmark.core.naming import check_name
-from benchmark.core.sections import SECTIONS
+from benchmark.core.sections import STORED
 from benchmark.plan.resolve import Config, with_assignments
 
 PARTS = ("methods", "floors", "peers", "sweeps")
@@ -85,7 +85,7 @@ class Figure:
     @staticmethod
     def from_dict(values: dict[str, Any]) -> Figure:
         config = values["config"]
-        sections = {name: cls(**config[name]) for name, cls in SECTIONS.items()}
+        sections = {name: cls(**config[name]) for name, cls in STORED.items()}
         return Figure(**{**values, "config": Config(config["profile"], **sections, methods=config["methods"])})
 
 

@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 
 from benchmark.cli import main, parser
-from benchmark.commands.grid import configure
+from benchmark.commands.grid import configure, elsewhere
 from benchmark.commands.options import names, seed_list
 from benchmark.core.errors import ConfigError
 from benchmark.core.sections import SFT, Model
+from benchmark.engines.queue import Entry, Ledger, engine_folder
 
 ROOT = Path(__file__).parents[3]
 QUICK = ["--profile", "smoke", "--task", "wmt20_mlqe", "--device", "cpu", "--set", "sft.steps=4", "--set",
@@ -50,6 +51,12 @@ def start(*arguments, **options):
     (["run", "--all", "--dimensions", "norm"], ["unknown dimension", "Did you mean norms"]),
     (["run", "--task", "hh_rlhf", "--method", "zo-full", "--profile", "smoke"],
      ["sparse-mezo trains", "adapter.kind=full"]),
+    (["run", "--all", "--engine", "pbs"], ["--engine", "local, slurm, ray"]),
+    (["run", "--task", "hh_rlhf", "--engine", "slurm", "--device", "cuda:1"], ["an engine chooses", "--device cuda"]),
+    (["run", "--task", "hh_rlhf", "--engine", "slurm", "--device", "cuda"], ["ask the engine", "engine.gpus=1"]),
+    (["run", "--task", "hh_rlhf", "--engine", "slurm", "--device", "cpu", "--set", "engine.gpus=1"], ["say --device"]),
+    (["run", "--task", "hh_rlhf", "--engine", "ray", "--detach"], ["ray job submit"]),
+    (["work", "/no/such/bundle.json"], ["/no/such/bundle.json", "storage that its nodes share"]),
     (["diagnose", ".", "--candidate", "rloo"], ["rloo takes no direction", "zeroth-order"]),
     (["report", "/no/such/folder"], ["no such folder", "--out"]),
 ])
@@ -100,6 +107,25 @@ def test_the_base_model_of_the_bundled_worlds_is_not_for_other_rows(tmp_path, ar
     other = path == "" and arguments != ["--model", ""]
     assert config.model == Model(path=path, hidden_size=96)
     assert config.sft == (SFT(lr=2.0) if other else SFT(steps=7, lr=2.0))
+
+
+def test_an_engine_asks_for_the_kind_of_device_and_not_for_one(tmp_path):
+    def device(*words):
+        options = parser().parse_args(["run", "--all", *words])
+        return elsewhere(configure(options, []))
+
+    assert device("--engine", "slurm") == "cpu" and device("--engine", "ray", "--set", "engine.gpus=0.5") == "cuda"
+
+
+def test_a_folder_has_one_engine_at_a_time(tmp_path, capsys):
+    out = tmp_path / "out"
+    engine_folder(out)
+    ledger = Ledger(out)
+    ledger.kind, ledger.cluster, ledger.entries = "slurm", "slurm", {"a": Entry("1", 1, ("x",))}
+    ledger.save()
+    assert main(["run", *QUICK, "--method", "rloo", "--engine", "ray", "--out", str(out), "--cache",
+                 str(tmp_path / "cache")]) == 2
+    assert "are with slurm (slurm) already" in capsys.readouterr().err
 
 
 def test_names_and_seeds():
