@@ -117,7 +117,7 @@ def test_without_a_safe_point_it_ends_after_a_while(monkeypatch):
 @pytest.mark.parametrize("number", stopping.SIGNALS)
 def test_a_command_ends_with_the_signals_code(number, monkeypatch, capsys, tmp_path):
     before = signal.getsignal(number)
-    monkeypatch.setattr("benchmark.grid.status.standings", lambda folder: signal.raise_signal(number))
+    monkeypatch.setattr("benchmark.grid.status.standings", lambda *_: signal.raise_signal(number))
     assert main(["status", str(tmp_path)]) == 128 + number
     assert f"interrupted by {number.name}" in capsys.readouterr().err
     assert signal.getsignal(number) == before and status
