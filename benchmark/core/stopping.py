@@ -74,6 +74,7 @@ def watched(leave: Collection[int] = ()) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        _STATE.received = None
 
 
 @contextlib.contextmanager
