@@ -26,10 +26,24 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted((RO
 MARKED = re.compile(r"<!-- of (?P<source>[^:>]+): (?P<what>.*?) -->(?P<text>.*?)<!-- end -->", re.DOTALL)
 
 
+# What a reading is followed by in columns of their own → how a page writes it behind the reading.
+BESIDE = {", standard error": " ±{}", ", 95 % from": " ({}", ", 95 % to": " to {})"}
+
+
 @cache
 def rows_of(path: str) -> list[list[str]]:
+    """Header and rows, with a reading and its error or interval in one cell."""
     with (ROOT / path).open(encoding="utf-8", newline="") as file:
-        return list(csv.reader(file))
+        header, *rows = csv.reader(file)
+    columns: list[list[str]] = []
+    for title, *cells in zip(header, *rows, strict=True):
+        form = next((form for words, form in BESIDE.items() if title.partition(" [")[0].endswith(words)), None)
+        if form and columns:
+            columns[-1][1:] = [old + (form.format(new) if new else "")
+                               for old, new in zip(columns[-1][1:], cells, strict=True)]
+        elif not title.partition(" [")[0].endswith(", mark"):
+            columns.append([title, *cells])
+    return [list(line) for line in zip(*columns, strict=True)]
 
 
 def column(header: list[str], part: str) -> int:
@@ -83,6 +97,14 @@ def with_figures(page: Path) -> str:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_figures_are_what_the_files_say(page):
     assert page.read_text(encoding="utf-8") == with_figures(page), "files have changed: python -m tests.test_figures"
+
+
+def test_a_reading_and_its_error_or_interval_are_one_figure(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text('m,"a, x [u]","a, x, standard error [u]","a, x, mark [u]",b,"b, 95 % from","b, 95 % to",note\n'
+                    "r,+1,0.2,†,3,2,4,n\ns,n/a,,,n/a,,,n\n", encoding="utf-8")
+    assert rows_of(str(path)) == [["m", "a, x [u]", "b", "note"], ["r", "+1 ±0.2", "3 (2 to 4)", "n"],
+                                  ["s", "n/a", "n/a", "n"]]
 
 
 def test_a_page_whose_figure_is_stale_is_found(tmp_path):

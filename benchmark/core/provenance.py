@@ -70,6 +70,15 @@ def commit() -> tuple[str | None, bool | None]:
         return None, None
 
 
+def is_committed(folder: Path) -> bool:
+    """Whether a git repository tracks files of ``folder``."""
+    try:
+        return bool(subprocess.run(["git", "ls-files", "--", "."], cwd=folder, capture_output=True, timeout=10,
+                                   check=True).stdout)
+    except (OSError, subprocess.SubprocessError):
+        return False
+
+
 @functools.cache
 def code_digest() -> str:
     """First 16 hexadecimal digits of the sha256 of the suite's own code, by name and content of each file."""

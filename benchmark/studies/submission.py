@@ -152,7 +152,7 @@ def _code(results: Results) -> Iterator[str]:
 def _verified(results: Results, folder: Path) -> Iterator[str]:
     path = folder / "verify.json"
     if not path.is_file():
-        yield f"no verify.json: `verify {folder} --sample {REPEATED}`"
+        yield f"no verify.json: `verify {folder} --sample {REPEATED} --out {folder}`"
         return
     try:
         verdicts = {row["run"]: row["verdict"] for row in read_object(path)["runs"]}
@@ -164,4 +164,4 @@ def _verified(results: Results, folder: Path) -> Iterator[str]:
             yield f"{name}: {verdicts[name]}"
     wanted = min(REPEATED, len(names))
     if (found := len(names & verdicts.keys())) < wanted:
-        yield f"{found} of these runs in verify.json: `verify {folder} --sample {wanted}`"
+        yield f"{found} of these runs in verify.json: `verify {folder} --sample {wanted} --out {folder}`"

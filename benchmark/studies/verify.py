@@ -215,7 +215,7 @@ def on_this_machine(run: Run) -> Run:
 
 def verify(folder: Path, runs: list[tuple[Run, RunStore]], cache: Path, data: str | None, tolerance: float,
            report: Callable[[str], None]) -> list[Verdict]:
-    """Repeat ``runs`` of the result folder ``folder`` in a temporary one; write ``folder/verify.json``.
+    """Repeat ``runs`` in a temporary folder; write ``folder/verify.json``.
 
     Raises:
         ConfigError: a run cannot be repeated exactly, because its budget is one of seconds or its protocol another.

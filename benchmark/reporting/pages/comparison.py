@@ -9,7 +9,7 @@ from benchmark.core import escape, statistics
 from benchmark.core.files import write_text
 from benchmark.reporting.plots import comparison as plot
 from benchmark.reporting.plots import style
-from benchmark.reporting.tables import formats
+from benchmark.reporting.tables import formats, spreadsheet
 from benchmark.reporting.tables.comparison import PairedCell, SetComparison
 from benchmark.reporting.tables.sheets import Sheet, decimal
 
@@ -28,7 +28,7 @@ def write(comparison: SetComparison, folder: Path) -> list[Path]:
         lines += ["![Difference of the test reward increase](comparison.png)", ""]
     texts = {
         "comparison.md": "\n".join(lines).rstrip("\n") + "\n",
-        "comparison.csv": formats.to_csv(sheets[1]),
+        "comparison.csv": spreadsheet.to_csv(sheets[1]),
         "comparison.tex": "\n".join(map(formats.to_latex, sheets)),
     }
     for name, text in texts.items():
@@ -93,16 +93,16 @@ def cells_sheet(comparison: SetComparison) -> Sheet:
         ratios = ["–" if ratio is None else f"{ratio:.2f}" for ratio in cell.ratios]
         rows.append((_title(comparison, cell), style.label(cell.method), *means, _signed(cell.difference),
                      _bounds(cell), cell.how or "–", *ratios, one if one == two else f"{one} in A, {two} in B",
-                     cell.verdict))
-    header = ("task", "method", "increase in A [r₀ score]", "increase in B [r₀ score]", "B − A [r₀ score]",
+                     str(len(cell.each)) if cell.each else "–", cell.verdict))
+    header = ("task", "method", f"increase in A, {a} [r₀ score]", f"increase in B, {b} [r₀ score]", "B − A [r₀ score]",
               "95 % interval [r₀ score]", "seeds", "time, B / A [ratio]", "forward tokens, B / A [ratio]",
-              "peak memory, B / A [ratio]", "n [runs]", "verdict")
+              "peak memory, B / A [ratio]", "n [runs]", "n [pairs]", "verdict")
     notes = (
         f"A is {a}, B is {b}. Reward increase: test reward at the end minus that of π₀, mean over n seeds, scored by "
         "the frozen initial reward model r₀ of each set.",
         f"Interval: 95 % percentile bootstrap of the mean difference over seeds ({statistics.SAMPLES:,} samples). "
-        "Paired: both sets have the same seeds from the same start (rewards of π₀ equal to 1e-9), and seeds are drawn "
-        "in pairs; unpaired: each set is drawn by itself.",
+        "Paired: the seeds that both sets have, from the same start (rewards of π₀ equal to 1e-9), are drawn in pairs, "
+        "and all readings of the row are of these; unpaired: each set is drawn by itself.",
         "Verdict: identical curves, every reward of every evaluation is equal to the last bit; within the interval, it "
         "holds 0; differs, it does not.",
         _alarms(comparison),

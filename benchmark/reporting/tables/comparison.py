@@ -31,9 +31,10 @@ class PairedCell:
     Attributes:
         seeds: seeds in A, in B. means: mean test reward increase in A, in B [r₀ score]; ``None`` where any run
             diverged or none is there.
-        how: "paired", or "unpaired: why"; empty without a difference.
+        how: "paired", "paired: seeds 1, 2" where not all seeds are in both sets, or "unpaired: why"; empty without a
+            difference.
         difference: mean B − A. interval: its 95 % bootstrap interval, ``None`` with a single seed.
-        each: (seeds,) differences of a paired cell.
+        each: (pairs,) differences of a paired cell, whose means and ratios are those of the paired runs.
         ratios: B / A of mean optimisation seconds, forward tokens and peak memory; ``None`` where one is unknown or a
             run diverged (it stopped early).
         lost: whether a run diverged in A, in B.
@@ -90,6 +91,7 @@ def _false_alarm(cell: PairedCell) -> float:
     n, m = (len(seeds) for seeds in cell.seeds)
     normal = statistics.NORMAL
     if cell.each:
+        n = len(cell.each)
         return float(2 * stats.t.sf(normal * np.sqrt((n - 1) / n), n - 1))
     shrunk = ((n - 1) / n**2 + (m - 1) / m**2) / (1 / n + 1 / m)
     return float(2 * stats.t.sf(normal * np.sqrt(shrunk), n + m - 2))
@@ -104,8 +106,7 @@ def compare(a: Path, b: Path, *, method_order: Sequence[str] = (),
             a table.
     """
     read = reader.read_folders([(Path(a), None), (Path(b), None)], method_order=method_order, task_titles=task_titles)
-    first, second = Path(a).resolve().name, Path(b).resolve().name
-    names = (first, second) if first != second else ("A", "B")
+    names = _names(Path(a), Path(b))
     cells = []
     for task in dict.fromkeys([*read[0].tasks, *read[1].tasks]):
         present = {m for results in read for m in results.methods_of(task)}
@@ -114,20 +115,35 @@ def compare(a: Path, b: Path, *, method_order: Sequence[str] = (),
     return SetComparison(names, tuple(differences(*read)), tuple(cells), (read[0], read[1]))
 
 
+def _names(a: Path, b: Path) -> tuple[str, str]:
+    """As much of the ends of both paths as tells them apart."""
+    first, second = (path.resolve().parts for path in (a, b))
+    for length in range(1, min(len(first), len(second))):
+        if first[-length:] != second[-length:]:
+            return "/".join(first[-length:]), "/".join(second[-length:])
+    return "A", "B"
+
+
 def _rewards(run: FinishedRun) -> list[tuple]:
     """Every reward of a run, both splits, to the last bit."""
     return [(row.split, row.fraction, row.metrics.get("reward")) for row in run.curve]
 
 
-def _unpaired(a: Sequence[FinishedRun], b: Sequence[FinishedRun]) -> str:
-    """Why seeds cannot be paired; empty when they can."""
-    if [r.seed for r in a] != [r.seed for r in b]:
-        return "unpaired: seeds differ"
-    for one, two in zip(a, b, strict=True):
-        starts = [(r.metric("initial", "reward", split) or 0.0) for split in ("validation", "test") for r in (one, two)]
-        if abs(starts[0] - starts[1]) > SAME_START or abs(starts[2] - starts[3]) > SAME_START:
-            return "unpaired: starts differ"
-    return ""
+def _common(a: Sequence[FinishedRun], b: Sequence[FinishedRun]) -> tuple[list[FinishedRun], list[FinishedRun], str]:
+    """Runs of the seeds that both sets have, and why they cannot be paired; all runs where they cannot.
+
+    A single pair has no interval: where each set has several runs they are held against each other unpaired.
+    """
+    seeds = {run.seed for run in a} & {run.seed for run in b}
+    one, two = ([run for run in runs if run.seed in seeds] for runs in (a, b))
+    if not seeds or (len(seeds) == 1 and min(len(a), len(b)) > 1):
+        return list(a), list(b), f"unpaired: {len(seeds) or 'no'} common seed"
+    for ours, theirs in zip(one, two, strict=True):
+        for split in ("validation", "test"):
+            starts = [run.metric("initial", "reward", split) or 0.0 for run in (ours, theirs)]
+            if abs(starts[0] - starts[1]) > SAME_START:
+                return list(a), list(b), "unpaired: starts differ"
+    return one, two, ""
 
 
 def _bootstrap(a: np.ndarray, b: np.ndarray, paired: bool) -> tuple[float, float]:
@@ -164,10 +180,13 @@ def _cell(task: str, method: str, a: Sequence[FinishedRun], b: Sequence[Finished
         return PairedCell(task, method, seeds, f"diverged in {where}", means, lost=lost)
     if None in means:
         return PairedCell(task, method, seeds, "no test reward", means)
+    everyone = len(a), len(b)
+    a, b, reason = _common(a, b)
+    increases = [[r.increase for r in runs] for runs in (a, b)]
+    means = _mean(increases[0]), _mean(increases[1])
     ratios = (_ratio(a, b, attrgetter("spent.seconds")), _ratio(a, b, attrgetter("spent.forward_tokens")),
               _ratio(a, b, lambda summary: summary.peak_memory_mib.get("optimisation")))
     x, y = (np.array(v, dtype=np.float64) for v in increases)
-    reason = _unpaired(a, b)
     n = min(len(a), len(b))
     bounds = _bootstrap(x, y, not reason) if n > 1 else None
     difference = float(y.mean() - x.mean())
@@ -180,4 +199,6 @@ def _cell(task: str, method: str, a: Sequence[FinishedRun], b: Sequence[Finished
     else:
         verdict = f"differs: B {'higher' if difference > 0 else 'lower'}"
     each = () if reason else tuple(float(v) for v in y - x)
-    return PairedCell(task, method, seeds, verdict, means, reason or "paired", difference, bounds, each, ratios)
+    listed = "" if everyone == (len(a), len(b)) else f": seeds {', '.join(str(run.seed) for run in a)}"
+    how = reason or f"paired{listed}"
+    return PairedCell(task, method, seeds, verdict, means, how, difference, bounds, each, ratios)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import itertools
 import re
 import textwrap
@@ -15,11 +13,11 @@ from benchmark.reporting.plots import style
 from benchmark.reporting.read.reader import Results
 from benchmark.reporting.tables.per_task import GROUPS, Column, Row, Table, TableCell
 from benchmark.reporting.tables.sheets import Sheet, decimal
+from benchmark.reporting.tables.spreadsheet import to_csv
 
 # Shrinks what is wider than the line and leaves the rest at its size.
 _SHRINK = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"
 
-_NUMBER = re.compile(r"[+-]?\d{1,3}(,\d{3})*(\.\d+)?")
 _LONG = 40  # characters from which a column of words is set in lines
 # Columns of the overall sheet that fit a terminal.
 _OF_A_TERMINAL = ("method", "gold", "win rate", "reward", "KL", "better than", "n [")
@@ -53,11 +51,6 @@ def _seed_list(cell: TableCell, column: Column) -> str:
     return " ".join(figure(v, column, gone) for v, gone in zip(cell.values, cell.lost, strict=True))
 
 
-def _exact(value: float | None) -> str:
-    # Rounded first: the last bits of a mean depend on the machine, and would be all there is of a zero.
-    return "" if value is None else f"{round(value, 10) + 0.0:.10g}"
-
-
 def blocks(shown: Table | Sheet) -> list[Sheet]:
     """Each block of a table as a sheet; a sheet is its own."""
     if isinstance(shown, Sheet):
@@ -74,45 +67,6 @@ def files(shown: Table | Sheet) -> dict[str, str]:
     key = shown.task if isinstance(shown, Table) else shown.key
     return {f"table_{key}.{suffix}": write(shown)
             for suffix, write in (("csv", to_csv), ("md", to_markdown), ("tex", to_latex))}
-
-
-def to_csv(shown: Table | Sheet) -> str:
-    """A sheet as it stands, numbers without thousands separators. A table has one row a method and plain numbers to 10
-    digits; a reading that has no number holds its word."""
-    if isinstance(shown, Table):
-        return csv_text(_readings(shown))
-    plain = [[cell.replace(",", "") if _NUMBER.fullmatch(cell) else cell for cell in row] for row in shown.rows]
-    return csv_text([[*shown.header, "protocol note"], *([*row, shown.reduced] for row in plain)])
-
-
-def csv_text(rows: Iterable[Sequence[object]]) -> str:
-    """Rows as CSV of which no spreadsheet computes a cell."""
-    out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerows(map(escape.csv_cell, row) for row in rows)
-    return out.getvalue()
-
-
-def _readings(table: Table) -> list[list[object]]:
-    """Header and lines of a table's CSV."""
-    header = ["task", "method", "n [runs]", "diverged [runs]", "seeds"]
-    for c in table.columns:
-        unit = f" [{c.unit}]"
-        header += [f"{c.key}_pi0{unit}"] if c.start else []
-        header += [f"{c.key}_at [{c.at_unit}]"] if c.at is not None else []
-        header += [f"{c.key}{unit}", f"{c.key}_sd{unit}", f"{c.key}_seeds{unit}"]
-    lines: list[list[object]] = [[*header, "profile", "protocol note", "warnings"]]
-    for row in table.rows:
-        line = [table.task, row.method, len(row.seeds), row.diverged, " ".join(map(str, row.seeds))]
-        for c in table.columns:
-            cell = row.cells[c.key]
-            line += [_exact(cell.start)] if c.start else []
-            line += [_exact(c.at)] if c.at is not None else []
-            each = " ".join(
-                _exact(v) or ("diverged" if gone else "n/a") for v, gone in zip(cell.values, cell.lost, strict=True)
-            )
-            line += [cell.word or _exact(cell.mean), "" if cell.word else _exact(cell.sd), each]
-        lines.append([*line, table.profile, table.reduced, "; ".join(row.warnings)])
-    return lines
 
 
 def to_markdown(shown: Table | Sheet, heading: str = "##") -> str:
@@ -140,27 +94,41 @@ def grid(header: Sequence[str], rows: Iterable[Sequence[str]], left: Iterable[in
 
 
 def to_latex(shown: Table | Sheet) -> str:
-    """A ``table*`` with a booktabs tabular for each block; needs ``\\usepackage{booktabs,graphicx}`` and utf8 input."""
-    lines = [r"% needs \usepackage{booktabs,graphicx}"]
-    for sheet in blocks(shown):
-        caption = [f"{sheet.title}.", *([_sentence(sheet.reduced)] if sheet.reduced else []),
-                   sheet.intro + ("." if sheet is not shown else ""), *sheet.notes]
+    """A ``table*`` with a booktabs tabular for each block, with a short caption and a label, ``tab:KEY`` or
+    ``tab:TASK-BLOCK``; what else is to be said stands below it, with each footnote where its mark comes first.
+
+    Needs ``\\usepackage{booktabs,graphicx}`` and utf8 input.
+    """
+    lines, told = [r"% needs \usepackage{booktabs,graphicx}"], set[str]()
+    for number, sheet in enumerate(blocks(shown)):
+        if isinstance(shown, Table):
+            key, caption = f"{shown.task}-{shown.groups()[number][0]}", f"{sheet.title}: {sheet.intro}."
+            marked = {mark for marks in sheet.marks for mark in marks} - told
+            notes = [*map(escape.latex, () if number else shown.notes),
+                     *(rf"\textsuperscript{{{mark}}} {escape.latex(text)}" for mark, text in shown.footnotes.items()
+                       if mark in marked)]
+            told |= marked
+        else:
+            key, caption, notes = sheet.key, f"{sheet.title}.", [*map(escape.latex, (sheet.intro, *sheet.notes))]
+        caption += f" {_sentence(sheet.reduced)}" if sheet.reduced else ""
         columns = zip(*sheet.rows, strict=True) if sheet.rows else [()] * len(sheet.header)
         widths = [max(map(len, column), default=0) for column in columns]
         shape = "".join(("p{7cm}" if width > _LONG else "l") if wordy else "r"
                         for wordy, width in zip(_wordy(sheet), widths, strict=True))
-        lines += [r"\begin{table*}", r"\centering", r"\footnotesize", rf"\caption{{{escape.latex(' '.join(caption))}}}",
+        lines += [r"\begin{table*}", r"\centering", r"\footnotesize",
+                  rf"\caption[{escape.latex(sheet.title)}]{{{escape.latex(caption)}}}",
+                  rf"\label{{tab:{re.sub(r'[^A-Za-z0-9-]+', '-', key)}}}",
                   _SHRINK, rf"\begin{{tabular}}{{{shape}}}", r"\toprule"]
         lines += [*_latex_head(sheet.header, widths), r"\midrule"]
         for row, marks in itertools.zip_longest(sheet.rows, sheet.marks, fillvalue=()):
             name, *cells = map(_latex_number, row)
             name += rf"\textsuperscript{{{','.join(marks)}}}" if marks else ""
             lines.append(" & ".join([name, *cells]) + r" \\")
-        lines += [r"\bottomrule", r"\end{tabular}}", r"\end{table*}"]
-    if isinstance(shown, Table):
-        lines += [rf"\noindent{{\footnotesize {escape.latex(note)}\par}}" for note in shown.notes]
-        lines += [rf"\noindent{{\footnotesize\textsuperscript{{{mark}}} {escape.latex(text)}\par}}"
-                  for mark, text in shown.footnotes.items()]
+        lines += [r"\bottomrule", r"\end{tabular}}"]
+        if notes:
+            lines += [r"\par\smallskip", r"\begin{minipage}{\linewidth}\footnotesize\raggedright",
+                      *(rf"{note}\par" for note in notes), r"\end{minipage}"]
+        lines.append(r"\end{table*}")
     return "\n".join(lines) + "\n"
 
 

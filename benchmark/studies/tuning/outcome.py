@@ -13,7 +13,7 @@ from baselines.registry import METHODS, get_method
 from benchmark.core.errors import BenchmarkError, ConfigError
 from benchmark.core.files import write_text
 from benchmark.plan.resolve import read_toml
-from benchmark.reporting.tables.formats import csv_text
+from benchmark.reporting.tables.spreadsheet import csv_text
 from benchmark.studies.tuning.scores import RULE, Found, Increases, score, standard_error
 
 # Controls that cannot take all from the method they are based on: control → (method, values). Noise without norm

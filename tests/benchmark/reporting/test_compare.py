@@ -107,11 +107,33 @@ def test_unpaired_where_seeds_differ(sets):
         write(sets[1], seed=seed, gain=1.5)
     result = compare(*sets)
     (cell,) = result.cells
-    assert (cell.how, cell.verdict) == ("unpaired: seeds differ", "differs: B higher")
+    assert (cell.how, cell.verdict) == ("unpaired: 1 common seed", "differs: B higher")
     assert cell.interval == pytest.approx((0.5, 0.5))
     assert [(d.what, d.a, d.b, d.loud) for d in result.differences] == [("seeds", "0, 1", "1, 2, 3", False)]
     sheet = comparison.cells_sheet(result)
     assert dict(zip(sheet.header, sheet.rows[0], strict=True))["n [runs]"] == "2 in A, 3 in B"
+
+
+def test_the_seeds_that_both_sets_have_are_paired(sets):
+    for seed in (0, 1, 2, 3):
+        write(sets[0], seed=seed, gain=10.0 * seed, seconds=10.0 + 90 * (seed == 0))
+    for seed in (1, 2, 3, 7, 8):
+        write(sets[1], seed=seed, gain=10.0 * seed + (0, 0.25, 0.5, 0.75, 0, 0, 0, -99, -99)[seed], seconds=20.0)
+    result = compare(*sets)
+    (cell,) = result.cells
+    assert cell.how == "paired: seeds 1, 2, 3" and cell.each == pytest.approx((0.25, 0.5, 0.75))
+    assert cell.means == pytest.approx((20.0, 20.5)) and cell.difference == pytest.approx(0.5)
+    assert cell.verdict == "differs: B higher" and cell.ratios[0] == pytest.approx(2.0)
+    row = dict(zip(comparison.cells_sheet(result).header, comparison.cells_sheet(result).rows[0], strict=True))
+    assert (row["n [runs]"], row["n [pairs]"]) == ("4 in A, 5 in B", "3")
+    assert "paired: seeds 1, 2, 3" in comparison.terminal(result)
+
+
+def test_a_single_common_seed_pairs_where_a_set_has_no_other(sets):
+    write(sets[0], seed=1)
+    for seed in (0, 1):
+        write(sets[1], seed=seed, gain=1.0 + seed)
+    assert (only_cell(sets).how, only_cell(sets).difference) == ("paired: seeds 1", 1.0)
 
 
 def test_words_for_what_has_no_difference(sets):
@@ -200,10 +222,15 @@ def test_a_further_task_in_one_set_changes_nothing_about_the_others(sets):
     assert [(d.what, d.a, d.b) for d in result.differences] == [("tasks", "–", "also WMT20 MLQE en-de")]
 
 
-def test_folders_of_one_name_are_a_and_b(tmp_path):
+def test_the_two_sets_are_named_by_what_tells_them_apart(tmp_path):
     for parent in ("x", "y"):
-        write(tmp_path / parent / "tiny")
-    assert compare(tmp_path / "x" / "tiny", tmp_path / "y" / "tiny").names == ("A", "B")
+        write(tmp_path / parent / "tiny"), write(tmp_path / parent / parent)
+    result = compare(tmp_path / "x" / "tiny", tmp_path / "y" / "tiny")
+    assert result.names == ("x/tiny", "y/tiny")
+    assert {"increase in A, x/tiny [r₀ score]", "increase in B, y/tiny [r₀ score]"} < {
+        *comparison.cells_sheet(result).header}
+    assert compare(tmp_path / "x" / "x", tmp_path / "y" / "y").names == ("x", "y")
+    assert compare(tmp_path / "x" / "x", tmp_path / "x" / "x").names == ("A", "B")
 
 
 def test_command_writes_the_comparison(sets, tmp_path, capsys):

@@ -10,7 +10,7 @@ import pytest
 from benchmark.reporting import build_sheets
 from benchmark.reporting.read import reader
 from benchmark.reporting.read.aggregate import Estimate
-from benchmark.reporting.tables import budgets, costs, formats, per_task, published
+from benchmark.reporting.tables import budgets, costs, formats, per_task, published, spreadsheet
 from benchmark.reporting.tables.sheets import Sheet, decimal, with_interval
 from tests.benchmark.reporting.golden import make
 from tests.benchmark.reporting.made import finished
@@ -215,10 +215,29 @@ SHEET = Sheet(
 
 
 def test_sheet_csv_has_plain_numbers():
-    rows = list(csv.reader(io.StringIO(formats.to_csv(SHEET))))
-    assert rows[0] == ["name", "value [%]", "why", "protocol note"]
-    assert rows[1] == ["x_1", "1234.5", "-", "reduced protocol (1)"]
-    assert rows[2][1] == "-0.5 (-1.0 to +2)"
+    rows = list(csv.reader(io.StringIO(spreadsheet.to_csv(SHEET))))
+    assert rows[0] == ["name", "value [%]", "value, 95 % from [%]", "value, 95 % to [%]", "why", "protocol note"]
+    assert rows[1] == ["x_1", "1234.5", "", "", "-", "reduced protocol (1)"]
+    assert rows[2][1:4] == ["-0.5", "-1.0", "+2"]
+
+
+def test_every_csv_has_one_value_a_cell(golden):
+    titles = ("m", "gold [0–1]", "r (95 % interval) [sd]", "p", "l, π₀ → end [x]", "CI [x]", "n [runs]")
+    sheet = Sheet("k", "t", "i", titles, (
+        ("a", "+0.1 ±0.02", "-1 (-2 to 0)", "<0.001 (0.0625)", "1,000 → 2", "[-1, +1]", "2 (1 diverged)"),
+        ("b", "+3.0 ±4.0 †", "not powered", "1.000 (1.000)", "n/a", "–", "3"),
+        ("c", "diverged (1 of 2 runs)", "5", "–", "–", "–", "2 (2 diverged)")))
+    header, *lines = csv.reader(io.StringIO(spreadsheet.to_csv(sheet)))
+    assert header == ["m", "gold [0–1]", "gold, standard error [0–1]", "gold, mark [0–1]", "r [sd]",
+                      "r, 95 % from [sd]", "r, 95 % to [sd]", "p", "p, Wilcoxon", "l, start [x]", "l, end [x]",
+                      "CI, from [x]", "CI, to [x]", "n [runs]", "n, diverged [runs]", "protocol note"]
+    assert lines == [
+        ["a", "+0.1", "0.02", "", "-1", "-2", "0", "<0.001", "0.0625", "1000", "2", "-1", "+1", "2", "1", ""],
+        ["b", "+3.0", "4.0", "†", "not powered", "", "", "1.000", "1.000", "n/a", "", "–", "", "3", "", ""],
+        ["c", "diverged (1 of 2 runs)", "", "", "5", "", "", "–", "", "–", "", "–", "", "2", "2", ""]]
+    for made in golden.values():
+        for line in list(csv.reader(io.StringIO(spreadsheet.to_csv(made))))[1:]:
+            assert not [cell for cell in line if re.search(r"\d ?(±|→|†)|\d \(.*\d to .*\d\)|^\[.*\]$", cell)], made.key
 
 
 def test_sheet_markdown_is_escaped():
@@ -231,10 +250,14 @@ def test_sheet_markdown_is_escaped():
 def test_sheet_latex_is_escaped_and_balanced(golden):
     text = formats.to_latex(SHEET)
     assert r"\begin{tabular}{lrp{7cm}}" in text
+    assert r"\caption[A $|$ B]{A $|$ B. Reduced protocol (1).}" in text.replace(r"\textbar{}", "$|$")
+    assert r"\label{tab:k}" in text and text.index(r"\label") < text.index("n = 2.") < text.index(r"\end{table*}")
     assert "name & value & why \\\\\n & {[}\\%{]} &  \\\\" in text
     assert r"y & $-$0.5 ($-$1.0 to +2) & because" in text
     for sheet in golden.values():
         text = formats.to_latex(sheet)
+        caption = text.partition(r"\caption[")[2].partition("\n")[0]
+        assert len(caption) < 330 and text.count(r"\label{tab:") == 1  # the title twice, and the words of a protocol
         assert text.isascii() and text.count("{") == text.count("}") and "U+" not in text
         body = re.split(r"\\toprule|\\bottomrule", text)[1]
         lines = [line for line in body.splitlines() if line.endswith(r"\\")]

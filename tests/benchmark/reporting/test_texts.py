@@ -21,7 +21,7 @@ from benchmark.core.terminal import Visible, guarded
 from benchmark.grid.display import Display
 from benchmark.grid.jobs import Preparation
 from benchmark.reporting.read import reader
-from benchmark.reporting.tables import formats, per_task
+from benchmark.reporting.tables import per_task, spreadsheet
 from benchmark.reporting.tables.sheets import Sheet
 from tests.benchmark.reporting.golden import make
 
@@ -58,7 +58,7 @@ def test_figures_stay_as_they_are(text):
 
 def test_the_csv_of_a_sheet_and_of_a_table_is_escaped(tmp_path):
     sheet = Sheet("k", "t", "", ("task", "=1"), (("=cmd|' /C calc'!A0", "+1,000"),), reduced="@x")
-    rows = list(csv.reader(io.StringIO(formats.to_csv(sheet))))
+    rows = list(csv.reader(io.StringIO(spreadsheet.to_csv(sheet))))
     assert rows == [["task", "'=1", "protocol note"], ["'=cmd|' /C calc'!A0", "+1000", "'@x"]]
     run = make.write_run(tmp_path, "hh_rlhf", "mezo", 0)
     summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
@@ -67,7 +67,7 @@ def test_the_csv_of_a_sheet_and_of_a_table_is_escaped(tmp_path):
     config["run"]["profile"] = "@evil"
     (run / "config.json").write_text(json.dumps(config), encoding="utf-8")
     results = reader.read(tmp_path)
-    (row,) = csv.DictReader(io.StringIO(formats.to_csv(per_task.build(results, "hh_rlhf"))))
+    (row,) = csv.DictReader(io.StringIO(spreadsheet.to_csv(per_task.build(results, "hh_rlhf"))))
     assert row["profile"] == "'@evil" and row["warnings"] == "MeZO, seed 0: =evil()"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 from dataclasses import replace
 
 import pytest
@@ -95,6 +96,20 @@ def test_the_command_repeats_runs_and_says_so(results, folder, capsys):
     found = json.loads((folder / "verify.json").read_text())
     assert found["counts"] == {"identical": 1, "within tolerance": 0, "different": 0, "failed": 0}
     assert found["runs"][0]["first"] is None and str(folder) not in json.dumps(found)
+
+
+def test_committed_runs_stay_as_they_are(results, folder, tmp_path, monkeypatch):
+    def git(*words):
+        return subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=a@b", *words], cwd=folder, check=True,
+                              capture_output=True, text=True).stdout
+
+    git("init", "-q"), git("add", "."), git("commit", "-qm", "runs")
+    monkeypatch.chdir(tmp_path)
+    options = ["--cache", str(results[1]), "--method", "dpo"]
+    assert main(["verify", str(folder), *options]) == 0
+    assert git("status", "--porcelain") == "" and (tmp_path / "results/runs/verify/out/verify.json").is_file()
+    assert main(["verify", str(folder), *options, "--out", str(folder)]) == 0
+    assert git("status", "--porcelain").split() == ["??", "verify.json"]
 
 
 def test_without_its_preparation_a_run_is_repeated_from_its_rows(results, folder, tmp_path, capsys):
