@@ -28,7 +28,17 @@ def published(default: Any, help: str, source: str, choices: tuple = (), minimum
 
 
 @dataclass(frozen=True)
-class RLOOSettings:
+class RolloutSettings:
+    """Of every objective that samples: how its completions end, beside EOS and the length limit. Not for evaluation."""
+
+    missing_eos_penalty: float = published(0.0, "taken off the reward of a completion that is cut at the length limit",
+                                           "F rloo_config.py, ppo_config.py: none", minimum=0)
+    stop: str = published("", "text after whose first occurrence a completion ends; empty = none",
+                          "F: stop_token unset, as a text here")
+
+
+@dataclass(frozen=True)
+class RLOOSettings(RolloutSettings):
     k: int = published(2, "completions per prompt", "F rloo_config.py:55-59 (rloo_k)", minimum=2)
     kl_coef: float = published(0.05, "weight of the KL to the reference policy inside the reward",
                                "F rloo_config.py:55-59", minimum=0)
@@ -37,7 +47,7 @@ class RLOOSettings:
 
 
 @dataclass(frozen=True)
-class PPOSettings:
+class PPOSettings(RolloutSettings):
     k: int = published(1, "completions per prompt", "F ppo_trainer.py:403-609", minimum=1)
     kl_coef: float = published(0.05, "weight of the per-token KL penalty", "F ppo_config.py:62-69", minimum=0)
     clip: float = published(0.2, "clip range of the token-level ratio", "F ppo_config.py:62-69", minimum=0)
@@ -50,7 +60,7 @@ class PPOSettings:
 
 
 @dataclass(frozen=True)
-class OnlineDPOSettings:
+class OnlineDPOSettings(RolloutSettings):
     beta: float = published(0.1, "strength of the pull to the reference policy", "F online_dpo_config.py", minimum=0)
     loss: str = published("sigmoid", "preference loss", "F online_dpo_trainer.py:407-616", LOSSES)
     label_smoothing: float = published(0.0, "assumed share of wrong labels (cdpo, robust, exo_pair)",
@@ -67,7 +77,7 @@ class DPOSettings:
 
 
 @dataclass(frozen=True)
-class RewardSettings:
+class RewardSettings(RolloutSettings):
     k: int = published(2, "completions per prompt", "as rloo_k, F rloo_config.py:55-59", minimum=1)
     kl_coef: float = published(0.05, "weight of the KL to the reference policy inside the reward",
                                "F rloo_config.py:55-59", minimum=0)

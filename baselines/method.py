@@ -200,6 +200,8 @@ class Method:
 
     def make_objective(self, context: Context, values: dict[str, Any]) -> Objective:
         """The objective in ``context``; ``values`` as :meth:`resolved` returns them."""
+        context.sampler.stop = values.get("stop", "")
+        context.sampler.missing_eos_penalty = values.get("missing_eos_penalty", 0.0)
         return OBJECTIVES[self.objective].build(context, values)
 
     def make_estimator(self, parameters: dict[str, Parameter], values: dict[str, Any], seed: int, *, warm: bool = False,

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
+from unicodedata import normalize
 
 from benchmark.core.errors import ConfigError, DataError
 from benchmark.core.naming import check_name
@@ -41,8 +42,9 @@ REPEATED = "used rows say what an earlier row of their split said"
 
 
 def prompt_key(prompt: str) -> str:
-    """Return what makes two prompts the same: their words, whatever the white space and the case."""
-    return " ".join(prompt.split()).casefold()
+    """Return what makes two prompts the same: their words, whatever the white space, the case, and the way in which
+    letters with accents are put together (Unicode's canonical caseless matching, D145)."""
+    return normalize("NFC", normalize("NFD", " ".join(prompt.split())).casefold())
 
 
 @dataclass

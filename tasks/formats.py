@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.core.errors import DataError
-from tasks.sources import read_json_lines
+from tasks.sources import each_once, opened, read_json_lines, start_of, visible
 
 ENDINGS = (".jsonl", ".json", ".csv", ".parquet", ".jsonl.gz", ".json.gz", ".csv.gz")
 EXTRA = "(extra)"
@@ -25,12 +25,8 @@ def stem(name: str) -> str:
 
 
 def data_files(folder: Path) -> list[Path]:
-    """The files of ``folder`` that :func:`read_rows` can read, by name; of a file and its compressed twin the first."""
-    found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if path.is_file() and path.name.endswith(ENDINGS):
-            found.setdefault(path.name.removesuffix(".gz"), path)
-    return list(found.values())
+    """The files of ``folder`` that :func:`read_rows` can read, by name, each once; DataError as by ``each_once``."""
+    return each_once([path for path in visible(folder, "*") if path.is_file() and path.name.endswith(ENDINGS)])
 
 
 def read_rows(path: Path, name: str) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -52,8 +48,8 @@ def read_rows(path: Path, name: str) -> Iterator[tuple[int, dict[str, Any]]]:
 
 def _text(path: Path, name: str) -> str:
     try:
-        data = path.read_bytes()
-        return (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8-sig")
+        with opened(path, name) as stream:
+            return stream.read().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         row = error.object[: error.start].count(b"\n") + 1
         raise DataError(f"{name}, row {row}: not UTF-8 ({error.reason}). Save the file as UTF-8.") from None
@@ -112,6 +108,7 @@ def _read_parquet(path: Path, name: str) -> Iterator[tuple[int, dict[str, Any]]]
     from pyarrow import parquet
 
     try:
+        start_of(path, name, parquet=True)
         with parquet.ParquetFile(path) as file:
             number = 0
             for batch in file.iter_batches():

@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 from tasks.adapter import TaskAdapter, clamped, numbered
 from tasks.bundled import hh_rlhf as world
 from tasks.examples import PreferenceExample, RawRow, RowRejected, common_length, text_of
-from tasks.sources import choose_root, json_files, read_json_lines
+from tasks.sources import choose_root, json_files, read_json_lines, visible
 
 ASSISTANT = "\n\nAssistant:"
 NEXT_TURN = re.compile(r"\n\n(?:Human|Assistant):")
@@ -37,7 +37,7 @@ class HHRLHF(TaskAdapter):
 
     def local_rows(self, folder: Path) -> list[RawRow]:
         """Return the rows of every ``<subset>/{train,test}.jsonl(.gz)``; ``.jsonl`` wins over ``.gz``."""
-        below = "" if any(folder.glob("train.jsonl*")) else "*/"
+        below = "" if visible(folder, "train.jsonl*") else "*/"
         patterns = (f"{below}train.jsonl*", f"{below}test.jsonl*")
         root = choose_root(folder, ("hh-rlhf", ""), patterns, "HH-RLHF (<subset>/train.jsonl.gz, test.jsonl.gz)")
         rows = []

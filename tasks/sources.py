@@ -9,11 +9,24 @@ import re
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from benchmark.core.errors import DataError
 
 JSON_ENDINGS = (".json", ".jsonl", ".json.gz", ".jsonl.gz")
+COPY = re.compile(r"(?<=.)(?: ?\(\d+\)| copy(?: \d+)?| - Copy(?: \(\d+\))?)(?=(?:\.\w+)*$)|^Copy of ")
+QUOTED = re.compile(r'"(?:[^"]|"")*"')
+PARQUET = b"PAR1"
+NO_ROWS = {  # first bytes of what is no file of rows → what it is, and the remedy
+    b"version https://git-lfs.github.com/spec/": "a git-lfs pointer, not the rows: the repository was cloned without "
+    "git-lfs. Run `git lfs pull` there, or download the file itself.",
+    b"PK\x03\x04": "a ZIP archive. Unpack it.", b"BZh": "packed by bzip2. Unpack it.",
+    b"\xfd7zXZ": "packed by xz. Unpack it.", b"\x28\xb5\x2f\xfd": "packed by zstd. Unpack it.",
+    PARQUET: "a Parquet file under another ending. Rename it to .parquet for the task preferences, or give the "
+    "published files.",
+    b"<!DOCTYPE": "a web page, not the rows. Download the file itself.",
+    b"<html": "a web page, not the rows. Download the file itself.",
+}
 
 
 def digest(parts: Iterable[str | bytes]) -> str:
@@ -58,7 +71,7 @@ def choose_root(folder: str | Path, names: Sequence[str], patterns: Sequence[str
             f"{_expected(names, patterns)}; or leave --data out to use the bundled rows."
         )
     for name in names:
-        if all(any((folder / name).glob(pattern)) for pattern in patterns):
+        if all(visible(folder / name, pattern) for pattern in patterns):
             return folder / name
     try:
         present = sorted(path.name for path in folder.iterdir())[:8]
@@ -76,21 +89,71 @@ def _expected(names: Sequence[str], patterns: Sequence[str]) -> str:
     return ", ".join(dict.fromkeys(places))
 
 
+def visible(folder: Path, pattern: str) -> list[Path]:
+    """Return what below ``folder`` matches ``pattern``, in order, less what a system or an editor put there for itself:
+    hidden files and folders (macOS's ``._x`` and ``__MACOSX``, ``.ipynb_checkpoints``)."""
+    return [path for path in sorted(folder.glob(pattern))
+            if not any(part.startswith(".") or part == "__MACOSX" for part in path.relative_to(folder).parts)]
+
+
 def json_files(folder: Path, pattern: str) -> list[Path]:
     """Return the JSON (lines) files below ``folder`` that match ``pattern``, plain or gzip, in order of their paths.
 
-    Other endings (an editor's ``.json~``) are no data; of a file and its compressed twin only the plain one is
-    returned: rows must not count twice.
+    Other endings (an editor's ``.json~``) are no data.
+
+    Raises:
+        DataError: as :func:`each_once`.
+    """
+    return each_once([path for path in visible(folder, pattern) if path.name.endswith(JSON_ENDINGS)])
+
+
+def each_once(paths: Iterable[Path]) -> list[Path]:
+    """Return ``paths`` whose rows must not count twice: of a file and its compressed twin the first, and no copy that
+    a browser or a file manager made beside its original.
+
+    Raises:
+        DataError: what is named like a copy holds something else than its original.
     """
     found: dict[str, Path] = {}
-    for path in sorted(folder.glob(pattern)):
-        if path.name.endswith(JSON_ENDINGS):
-            found.setdefault(path.as_posix().removesuffix(".gz"), path)
+    for path in paths:
+        found.setdefault(path.as_posix().removesuffix(".gz"), path)
+    every = set(found.values())
+    for path in every:
+        for place in (path, path.parent):  # a file that was copied, or its folder
+            original = place.with_name(COPY.sub("", place.name) or place.name) if place.name else place
+            original = original if place is path else original / path.name
+            if original != path and original in every:
+                if path.read_bytes() != original.read_bytes():
+                    raise DataError(f"{place.name}: named like a copy of {COPY.sub('', place.name)}, but it holds "
+                                    f"something else. Remove the one that is not meant, or rename it if both are.")
+                found.pop(path.as_posix().removesuffix(".gz"), None)
     return list(found.values())
 
 
+def start_of(path: Path, name: str, parquet: bool = False) -> bytes:
+    """Return the first bytes of a file of rows, plain, gzip, or ``parquet``.
+
+    Raises:
+        DataError: they say that it is something else; says what it is and what to do.
+        OSError: it cannot be read.
+    """
+    with open(path, "rb") as file:
+        first = file.read(256)
+    for begins, words in NO_ROWS.items():
+        if first.startswith(begins) and not (parquet and begins == PARQUET):
+            raise DataError(f"{name}: {words}")
+    return first
+
+
+def opened(path: Path, name: str) -> BinaryIO | gzip.GzipFile:
+    """Open a file of rows, gzip by its first bytes, whatever its ending says; errors as of :func:`start_of`."""
+    first = start_of(path, name)
+    packed = first.startswith(b"\x1f\x8b") or (path.suffix == ".gz" and len(first) < 2)  # too short to be told
+    return gzip.open(path, "rb") if packed else open(path, "rb")
+
+
 def read_lines(path: Path, name: str) -> Iterator[tuple[int, str]]:
-    r"""Yield ``(line number from 1, text)`` of a UTF-8 file, gzip by its ending.
+    r"""Yield ``(line number from 1, text)`` of a UTF-8 file, plain or gzip.
 
     Only ``\n`` and ``\r\n`` end a line: other separators (U+2028, U+0085) are content. Lines without any
     character are skipped.
@@ -101,8 +164,7 @@ def read_lines(path: Path, name: str) -> Iterator[tuple[int, str]]:
     number = 0
     empty = True
     try:
-        opener = gzip.open if path.suffix == ".gz" else open
-        with opener(path, "rb") as stream:
+        with opened(path, name) as stream:
             for raw in stream:
                 number += 1
                 text = raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
@@ -146,7 +208,8 @@ def read_json_lines(path: Path, name: str) -> Iterator[tuple[int, dict[str, Any]
 
 
 def read_tsv(path: Path, name: str, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
-    """Yield ``(line number, fields)`` of a tab-separated file with a header; quotes are ordinary characters.
+    """Yield ``(line number, fields)`` of a tab-separated file with a header; quotes are ordinary characters, unless a
+    program that quotes cells has saved the file again (:func:`quoted`).
 
     A line with too few fields yields only those it has, one with too many gets them under ``"(extra)"``, so
     that the adapter can count it as a bad row; so is a line of nothing but tabs.
@@ -155,8 +218,11 @@ def read_tsv(path: Path, name: str, columns: Sequence[str]) -> Iterator[tuple[in
         DataError: as ``read_lines``, or the header lacks one of ``columns`` or names one twice.
     """
     header: list[str] | None = None
-    for number, text in read_lines(path, name):
-        cells = text.split("\t")
+    lines = [(number, text.split("\t")) for number, text in read_lines(path, name)]
+    if quoted([cells for _, cells in lines]):
+        lines = [(number, [cell[1:-1].replace('""', '"') if QUOTED.fullmatch(cell) else cell for cell in cells])
+                 for number, cells in lines]
+    for number, cells in lines:
         if header is None:
             header = [cell.strip() for cell in cells]
             missing = [column for column in columns if column not in header]
@@ -176,6 +242,15 @@ def read_tsv(path: Path, name: str, columns: Sequence[str]) -> Iterator[tuple[in
         if len(cells) > len(header):
             fields["(extra)"] = "\t".join(cells[len(header) :])
         yield number, fields
+
+
+def quoted(rows: Sequence[Sequence[str]]) -> bool:
+    """Whether a program that puts cells in quotes wrote these: every header cell stands in quotes, or every cell with a
+    quote in it does and has those within it doubled."""
+    if all(QUOTED.fullmatch(cell) for cell in rows[0]):
+        return True
+    cells = [cell for row in rows for cell in row if '"' in cell]
+    return all(QUOTED.fullmatch(cell) for cell in cells) and any('""' in cell[1:-1] for cell in cells)
 
 
 def load_hub(dataset: str, config: str | None, revision: str | None) -> tuple[dict[str, Iterable[Any]], str | None]:

@@ -16,11 +16,12 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any, ClassVar
 
+from benchmark.core.errors import DataError
 from tasks.adapter import Examples, TaskAdapter, clamped, numbered
 from tasks.bundled import wmt20_mlqe as world
 from tasks.degrade import degrade
 from tasks.examples import PreferenceExample, RawRow, RowRejected, ScoredExample, text_of
-from tasks.sources import choose_root, read_tsv
+from tasks.sources import choose_root, read_lines, read_tsv, visible
 
 COLUMNS = ("index", "original", "translation", "scores", "mean", "z_scores", "z_mean", "model_scores")
 MARGIN = 0.5
@@ -43,19 +44,51 @@ class Wmt20Mlqe(TaskAdapter):
     hub_splits: ClassVar = {"train": "train", "validation": "validation", "test": "test"}
 
     def local_rows(self, folder: Path) -> list[RawRow]:
-        """Return the rows of ``{train,dev,test20}.ende.df.short.tsv``; without test20, dev is divided."""
+        """Return the rows of ``{train,dev,test20}.ende.df.short.tsv``; without test20, dev is divided. They lie in one
+        folder, or, as in MLQE-PE, each in one of its own."""
         names = ("wmt20_mlqe_task1/en-de", "en-de", "")
         files = {stem: f"{stem}.ende.df.short.tsv" for stem in ("train", "dev", "test20")}
-        root = choose_root(folder, names, (files["train"], files["dev"]), "WMT20 MLQE en-de")
+        if (apart := self._apart(folder, files)) is None:
+            root = choose_root(folder, names, (files["train"], files["dev"]), "WMT20 MLQE en-de")
+            apart = {stem: path for stem, name in files.items() if (path := root / name).exists()}
         splits = {"train": "train", "dev": "held_out"}
-        if (root / files["test20"]).exists():
+        if "test20" in apart:
             splits = {"train": "train", "dev": "validation", "test20": "test"}
+            self._check_labelled(apart["test20"])
         needed = ("original", "translation", "z_mean")
         return [
             RawRow(files[stem], number, split, fields)
             for stem, split in splits.items()
-            for number, fields in read_tsv(root / files[stem], files[stem], needed)
+            for number, fields in read_tsv(apart[stem], files[stem], needed)
         ]
+
+    @staticmethod
+    def _apart(folder: Path, files: Mapping[str, str]) -> dict[str, Path] | None:
+        """The files below MLQE-PE's ``direct-assessments``; None where there are none."""
+        below = ("direct-assessments", "data/direct-assessments", "*/direct-assessments", "*/data/direct-assessments")
+        roots = {folder} if folder.name == below[0] else {path for name in below for path in visible(folder, name)}
+        if not roots:
+            return None
+        found: dict[str, Path] = {}
+        for stem, name in files.items():
+            paths = [path for root in roots for path in visible(root, f"**/{name}")]
+            if len(paths) > 1:
+                raise DataError(f"{name} is there {len(paths)} times below {folder}. Leave the one that is meant.")
+            if paths:
+                found[stem] = paths[0]
+        if lacking := [files[stem] for stem in ("train", "dev") if stem not in found]:
+            raise DataError(f"{folder}: no {' and no '.join(lacking)} below direct-assessments. Unpack "
+                            f"en-de-train.tar.gz and en-de-dev.tar.gz there.")
+        return found
+
+    @staticmethod
+    def _check_labelled(path: Path) -> None:
+        """DataError if the test file is the blind one, as it was published for the shared task."""
+        _, header = next(read_lines(path, path.name))
+        if "translation" in header and "z_mean" not in header:
+            raise DataError(f"{path.name}, row 1: it has no column z_mean, so it is the blind test set of the shared "
+                            f"task. Put the labelled one in its place, or remove it: dev is then divided into "
+                            f"validation and test.")
 
     def bundled_rows(self, train: int, held_out: int, seed: int) -> list[RawRow]:
         """Return generated scored translations."""

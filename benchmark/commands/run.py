@@ -38,6 +38,8 @@ def register(commands: argparse._SubParsersAction) -> None:
                      "they ask for is the section engine of the configuration (docs/scaling.md)")
     run.add_argument("--detach", action="store_true", help="with --engine slurm: return when all is in the queue; the "
                      "same command looks on again, `status` and `cancel` take the --out folder")
+    run.add_argument("--redo", action="store_true", help="repeat finished runs, and make again preparations, that "
+                     "other code made; each is replaced when its repetition is finished")
     run.set_defaults(command=command_run)
 
 
@@ -63,7 +65,7 @@ def command_run(options: argparse.Namespace) -> int:
 
     if is_sweep(out):
         raise ConfigError(f"--out {out} holds a sweep. Pass another folder, or the sweep's --budgets and --dimensions.")
-    return run_grid(runs, config, out, options.cache, options.detach)[0]
+    return run_grid(runs, config, out, options.cache, options.redo, options.detach)[0]
 
 
 def describe_grid(runs: list[Run], sources: dict[str, TaskSource], out: Path) -> None:
@@ -103,7 +105,7 @@ def run_sweep(options: argparse.Namespace, config: Config, sources: dict[str, Ta
     worst, kept = 0, {}
     for folder, varied, runs in grids:
         print(f"\n{folder}:")
-        code, kept[folder] = run_grid(runs, varied, out / folder, options.cache, options.detach)
+        code, kept[folder] = run_grid(runs, varied, out / folder, options.cache, options.redo, options.detach)
         worst = max(worst, code)
         if code == EXIT_INTERRUPTED:
             return code
@@ -112,17 +114,26 @@ def run_sweep(options: argparse.Namespace, config: Config, sources: dict[str, Ta
     return worst
 
 
-def run_grid(runs: list[Run], config: Config, out: Path, cache: Path, detach: bool = False) -> tuple[int, list[str]]:
+def run_grid(runs: list[Run], config: Config, out: Path, cache: Path, redo: bool = False, detach: bool = False
+             ) -> tuple[int, list[str]]:
     """Execute what is not finished yet and report; the exit code and the names of the finished runs.
 
     Args:
+        redo: what other code made is repeated; else it is named.
         detach: with an engine, leave it alone with what is not finished.
     """
-    from benchmark.grid.jobs import jobs_for
+    from benchmark.grid import repeat
+    from benchmark.grid.jobs import RunJob, jobs_for
+    from benchmark.run.prepared import other_code, preparation_folder
     from benchmark.run.store import RunStore
 
+    if redo and config.engine.remote:
+        raise ConfigError(f"--redo repeats runs on this machine: leave out --engine {config.engine.kind}, or pass "
+                          f"another --out.")
     for folder in (out, cache):
         make_folder(folder)
+    for run in runs:  # what a command that was stopped had no time for
+        repeat.settle(out, run.name)
     finished, damaged = [run for run in runs if RunStore(out / run.name).done], {}
     for run in finished:
         try:
@@ -130,9 +141,23 @@ def run_grid(runs: list[Run], config: Config, out: Path, cache: Path, detach: bo
             RunStore(out / run.name).tidy_finished()
         except BenchmarkError as error:  # named at the end; the others neither wait for it nor share a table with it
             damaged[run.name] = str(error)
-    jobs = jobs_for((run for run in runs if run not in finished), out, cache)
+    older = [run for run in finished if run.name not in damaged and RunStore(out / run.name).other_code]
+    again = [run.name for run in older if redo]
+    missing = [run for run in runs if run not in finished or run.name in again]
+    starts = {folder.name: None for run in missing if (folder := preparation_folder(run, cache)).is_dir()
+              and other_code(folder)}
+    for line in (repeat.words("finished runs", [run.name for run in older], "repeated" if redo else
+                              "kept as they are, --redo repeats them"),
+                 repeat.words("preparations", list(starts), "made again" if redo else
+                              "used as they are, --redo makes them again")):
+        if line:
+            print(line)
+    jobs = jobs_for(missing, out, cache, lambda run, start, folder: RunJob(
+        run, start, repeat.place(folder) if run.name in again else folder), redo)
     by_engine = partial(execute_by_engine, config, out, cache, detach) if config.engine.remote and jobs else None
-    outcome = carry_out(jobs, config, len(finished) - len(damaged), len(runs), elsewhere=by_engine)
+    outcome = carry_out(jobs, config, len(finished) - len(damaged) - len(again), len(runs), elsewhere=by_engine)
+    for name in again:
+        repeat.settle(out, name)
     if detach and not outcome.interrupted:
         print(f"what is left of {len(runs)} runs is with {config.engine.kind}: the same command looks on; "
               f"`status {out}`, `cancel {out}`")

@@ -8,11 +8,11 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
 
 from benchmark import __version__
+from benchmark.core.digests import code_digest
 from benchmark.core.errors import ModelError
 from benchmark.core.records import Hardware, Machine
 
@@ -77,22 +77,6 @@ def is_committed(folder: Path) -> bool:
                                    check=True).stdout)
     except (OSError, subprocess.SubprocessError):
         return False
-
-
-@functools.cache
-def code_digest() -> str:
-    """First 16 hexadecimal digits of the sha256 of the suite's own code, by name and content of each file."""
-    root = Path(__file__).resolve().parents[2]
-    folders = [root / name for name in ("baselines", "benchmark", "tasks")]
-    return sources_digest(root, sorted(path for folder in folders for path in folder.rglob("*.py")))
-
-
-def sources_digest(root: Path, files: Iterable[Path]) -> str:
-    """First 16 hexadecimal digits of the sha256 of ``files`` below ``root``, by name and content."""
-    total = hashlib.sha256()
-    for path in files:
-        total.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
-    return total.hexdigest()[:16]
 
 
 def cpu_name() -> str:

@@ -146,7 +146,7 @@ class Machine(Record):
     version: str | None = entry("version of the suite; Major.Minor is the protocol")
     commit: str | None = entry("commit of the checkout; null outside of one")
     dirty: bool | None = entry("whether tracked files differed from the commit")
-    code: str | None = entry("first 16 hexadecimal digits of the sha256 of the suite's own code")
+    code: str | None = entry("first 16 hexadecimal digits of the sha256 of the code that decides a run's numbers")
     python: str | None = entry("version of Python")
     packages: dict[str, str] = entry("package → version, of those that a result depends on")
     platform: str | None = entry("operating system and architecture")
@@ -191,6 +191,7 @@ class JudgeUsed(Record):
 @dataclass(frozen=True, kw_only=True)
 class SharedStart(Record):
     key: str | None = entry("the preparation's key in the cache")
+    code: str | None = entry("hash of the code that made it, as above", default=None)
     sft_loss: float | None = entry("loss at the end of supervised fine-tuning", "nats per token")
     reward_loss: float | None = entry("loss at the end of the training of r₀", "loss")
     reward_accuracy: float = entry("share of held-out pairs that r₀ ranks as labelled", "0–1")

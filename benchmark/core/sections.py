@@ -284,7 +284,8 @@ LATER: dict[str, dict[str, Callable[[dict[str, Any]], Any]]] = {
     "reward_model": {"ridge": _always(0.1)}, "judge": {"parameters": _always("full"), "own_pairs": _always(0.0)},
     "decoding": {"template": _always("cue")},
     "evaluation": {"validation_completions": lambda evaluation: 1, "test_completions": lambda evaluation: 1},
-    "method": {"samples": lambda method: 1, "warm_start_schedule": lambda method: "method"},  # hyperparameters
+    "method": {"samples": lambda method: 1, "warm_start_schedule": lambda method: "method",
+               "missing_eos_penalty": lambda method: 0.0, "stop": lambda method: ""},  # hyperparameters
     **{name: {spec.name: _always(spec.default) for spec in dataclasses.fields(SECTIONS[name])}
        for name in LATER_SECTIONS},
 }

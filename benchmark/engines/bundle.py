@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.core import provenance
+from benchmark.core.digests import code_digest
 from benchmark.core.errors import BenchmarkError, ConfigError
 from benchmark.core.files import write_json
 from benchmark.core.paths import BUNDLED
@@ -90,7 +91,7 @@ def write_bundle(path: Path, bundle: Bundle, cache: Path, marker: str) -> None:
 
 def software() -> dict[str, Any]:
     """What must be the same on all machines of a grid."""
-    return {"code": provenance.code_digest(), "packages": provenance.packages()}
+    return {"code": code_digest(), "packages": provenance.packages()}
 
 
 def mark(folder: Path, marker: str) -> None:

@@ -24,7 +24,7 @@ from benchmark.plan.resolve import Config
 from benchmark.plan.run import Run, model_digests
 from benchmark.plan.sources import read_tasks
 from benchmark.run.loop import execute
-from benchmark.run.prepared import Prepared, preparation_folder
+from benchmark.run.prepared import Prepared, other_code, preparation_folder
 from benchmark.run.store import RunStore
 from benchmark.start.build import prepare
 
@@ -38,6 +38,7 @@ class Preparation:
     folder: Path
     config: Config
     versions: dict[str, str] = field(default_factory=dict, hash=False)  # of rows and models, by which it is named
+    renew: bool = False  # make again what other code made
 
     @property
     def name(self) -> str:
@@ -50,7 +51,7 @@ class Preparation:
             raise DataError(f"{self.task}: its rows, or a model's files, have changed since the command began, or are "
                             f"not those of the runs to be repeated ({', '.join(other)}). Repeat the command, with the "
                             f"--data and --model of those runs.")
-        prepared = prepare(self.folder, self.config, self.task, source.data, self.seed, report)
+        prepared = prepare(self.folder, self.config, self.task, source.data, self.seed, report, self.renew)
         return {"status": "done", "seconds": prepared.info["seconds"], "accuracy": prepared.info["reward_accuracy"]}
 
     def record_failure(self, kind: str, message: str, details: str) -> None:
@@ -91,19 +92,21 @@ class RunJob:
 Job = Preparation | RunJob
 
 
-def jobs_for(runs: Iterable[Run], out: Path, cache: Path, make: Callable[[Run, Path, Path], RunJob] = RunJob
-             ) -> list[Job]:
+def jobs_for(runs: Iterable[Run], out: Path, cache: Path, make: Callable[[Run, Path, Path], RunJob] = RunJob,
+             renew: bool = False) -> list[Job]:
     """The preparations that ``runs`` lack, then their own jobs in the order of ``runs``.
 
     Args:
+        renew: preparations that other code made are made again.
         make: (run, folder of its preparation, ``out``) → its job.
     """
     preparations: dict[Path, Preparation] = {}
     jobs: list[Job] = []
     for run in runs:
         folder = preparation_folder(run, cache)
-        if not (folder / "preparation.json").is_file():
-            preparations.setdefault(folder, Preparation(run.task, run.seed, folder, run.config, run.start_versions))
+        if not (folder / "preparation.json").is_file() or (renew and other_code(folder)):
+            preparations.setdefault(folder, Preparation(run.task, run.seed, folder, run.config, run.start_versions,
+                                                        renew))
         jobs.append(make(run, folder, out))
     return [*preparations.values(), *jobs]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -58,7 +59,15 @@ class Rollout:
 
 
 class Sampler:
-    """Makes rollouts of a run: its own prompt order, its own random stream, counted by calls."""
+    """Makes rollouts of a run: its own prompt order, its own random stream, counted by calls.
+
+    Attributes:
+        stop: text after whose first occurrence a completion ends; empty = none.
+        missing_eos_penalty: taken off the reward of a completion that the length limit cut: neither EOS nor ``stop`` is
+            in it.
+    """
+
+    stop, missing_eos_penalty = "", 0.0
 
     def __init__(self, policy: Policy, reward: RewardModel, prompts: PromptStream, temperature: float, *seed: object):
         self.policy, self.reward, self.prompts = policy, reward, prompts
@@ -94,12 +103,47 @@ class Sampler:
             reference_temperature: temperature of ``reference``; None = the decoding temperature.
         """
         sampled, logprobs = self.policy.generate(prompts, self.temperature, *seed, copies=k)
+        if self.stop:
+            sampled = stopped(sampled, self.stop, self.policy.encoder)
+            logprobs = logprobs * sampled.completion_mask
         sampled = sampled.kept()  # π₀ is the policy below the first trained parameter
         with self.policy.reference():
             reference = self.policy.logprobs_chunked(sampled, reference_temperature or self.temperature)
         rewards = self.reward.score_chunked(sampled)
+        if self.missing_eos_penalty:
+            rewards = rewards - self.missing_eos_penalty * endless(sampled, self.stop, self.policy.encoder)
         self.policy.meter.scored(len(sampled))
         return Rollout(sampled, logprobs, reference, rewards, k)
+
+
+def _with_stop(ids: list[int], stop: str, encoder: Encoder) -> int | None:
+    """How many of the tokens ``ids`` it takes until ``stop`` is in their text; None if it is not in all of it."""
+    def there(count: int) -> bool:
+        return stop in encoder.tokenizer.decode(ids[:count], skip_special_tokens=True)
+
+    return bisect_left(range(len(ids) + 1), True, key=there) if there(len(ids)) else None
+
+
+def _completions(sequences: Sequences) -> list[list[int]]:
+    return [row[mask.bool()].tolist() for row, mask in zip(
+        sequences.completion_ids.cpu(), sequences.completion_mask.cpu(), strict=True)]
+
+
+def stopped(sequences: Sequences, stop: str, encoder: Encoder) -> Sequences:
+    """``sequences`` with each completion cut after the token in which ``stop`` is first complete."""
+    counts = [_with_stop(ids, stop, encoder) for ids in _completions(sequences)]
+    device, prompt = sequences.ids.device, sequences.prompt_length
+    width = sequences.completion_ids.shape[1]
+    kept = torch.tensor([width if count is None else count for count in counts], device=device)
+    gone = torch.arange(sequences.ids.shape[1], device=device) - prompt >= kept.unsqueeze(1)
+    return Sequences(sequences.ids.masked_fill(gone, encoder.pad), sequences.mask.masked_fill(gone, 0), prompt)
+
+
+def endless(sequences: Sequences, stop: str, encoder: Encoder) -> torch.Tensor:
+    """1 for each completion (B,) in which neither EOS nor ``stop`` is, else 0."""
+    found = [encoder.eos not in ids and not (stop and _with_stop(ids, stop, encoder) is not None)
+             for ids in _completions(sequences)]
+    return torch.tensor(found, dtype=torch.float32, device=sequences.ids.device)
 
 
 @dataclass(frozen=True)

@@ -20,10 +20,10 @@ from typing import Any
 
 from baselines.method import FirstOrder, Method, OnePiece
 from baselines.registry import DIRECTIONS, ESTIMATORS, METHODS, OBJECTIVES, PROBES, RULES
+from benchmark.core.digests import sources_digest
 from benchmark.core.errors import BenchmarkError, ConfigError
 from benchmark.core.naming import load
 from benchmark.core.paths import NAME
-from benchmark.core.provenance import sources_digest
 from benchmark.core.sections import JUDGES
 from tasks import TASKS
 

@@ -31,5 +31,5 @@ def environment(run: Run, prepared: Prepared) -> dict[str, Any]:
     return Environment(
         **vars(machine), data=DataUsed.of({"equal_pairs": None} | info), plugins=run.versions.get(PLUGINS),
         model=ModelUsed.of(info | {"path": info["model"], "revision": info["model_revision"]}),
-        preparation=SharedStart.of(info | {
+        preparation=SharedStart.of({"code": None} | info | {
             "judge": JudgeUsed(**info["judge"]), "reward_sd": statistics.sd(rewards)})).as_row()

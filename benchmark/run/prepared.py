@@ -12,8 +12,9 @@ from typing import Any
 import torch
 
 from benchmark.core import provenance
+from benchmark.core.digests import PREPARING, code_digest
 from benchmark.core.errors import BenchmarkError, ModelError
-from benchmark.core.files import check, unreadable
+from benchmark.core.files import check, read_object, unreadable
 from benchmark.core.meter import Meter
 from benchmark.core.sections import Model, with_effect
 from benchmark.lm.adapted import Adapted
@@ -129,6 +130,11 @@ class Prepared:
             return outside_judge(kind)(self.config.judge, self.adapter, self.device)
         model = load_scalar_model(self.folder / "judge", self.config.model, torch.float32, 0).to(self.device)
         return RewardModelJudge(RewardModel(model, self.encoder, Meter(), self.config.execution.forward_batch))
+
+
+def other_code(folder: Path) -> bool:
+    """Whether other code than the present one made the finished preparation in ``folder``."""
+    return read_object(folder / "preparation.json").get("code") != code_digest(PREPARING)
 
 
 def read_encoder(folder: Path, config: Config, adapter: TaskAdapter) -> Encoder:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.core.checkpoint import Checkpoints, Saved
+from benchmark.core.digests import PREPARING, code_digest
 from benchmark.core.errors import AGAIN, BenchmarkError
 from benchmark.core.files import (
     check,
@@ -58,6 +59,13 @@ class RunStore:
     @property
     def done(self) -> bool:
         return (self.folder / "summary.json").is_file()
+
+    @property
+    def other_code(self) -> bool:
+        """Whether other code than the present one made the run, or the preparation that it started from."""
+        environment = read_object(self.folder / "environment.json")
+        start = environment.get("preparation") or {}
+        return (environment.get("code"), start.get("code")) != (code_digest(), code_digest(PREPARING))
 
     def summary(self) -> dict[str, Any]:
         """The finished run's summary; BenchmarkError if it, or a file it vouches for, is damaged."""

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import torch
 
 from benchmark.core.checkpoint import Periodic
+from benchmark.core.digests import PREPARING, code_digest
 from benchmark.core.errors import DataError
 from benchmark.core.files import write_json
 from benchmark.core.locks import locked
@@ -40,7 +41,7 @@ from benchmark.lm.training import Pair, Scored, accuracy, reward_cost, seen_once
 from benchmark.plan.resolve import Config
 from benchmark.plan.sources import adapter_of
 from benchmark.run.evaluation import Evaluator, evaluated, save_starts
-from benchmark.run.prepared import Prepared, PreparedData, parameter_count, read_encoder
+from benchmark.run.prepared import Prepared, PreparedData, other_code, parameter_count, read_encoder
 from benchmark.start.encoded_rows import Rows
 from benchmark.start.gold import scale
 from benchmark.start.stages import Figures, Stages
@@ -65,10 +66,12 @@ def save_merged(wrapper: RewardModel, folder: Path) -> None:
     (model.merge_and_unload() if hasattr(model, "peft_config") else model).save_pretrained(folder)
 
 
-def prepare(folder: Path, config: Config, task: str, data: TaskData, seed: int, report: Report) -> Prepared:
+def prepare(folder: Path, config: Config, task: str, data: TaskData, seed: int, report: Report, renew: bool = False
+            ) -> Prepared:
     """Build the preparation in ``folder``, unless it is there; what an interrupted attempt got done is kept.
 
     Args:
+        renew: one that other code made is made again, and replaced when that is whole.
         report: told as ``{"stage", "share"}`` what is being done and how much of it is, as ``{"note"}`` what of an
             earlier attempt is taken up or damaged.
 
@@ -77,7 +80,7 @@ def prepare(folder: Path, config: Config, task: str, data: TaskData, seed: int, 
     """
     part = folder.with_name(f"{folder.name}.part")
     with locked(folder, float("inf"), lambda: report({"stage": "waiting for another command", "share": 0.0})):
-        if (folder / "preparation.json").is_file():
+        if (folder / "preparation.json").is_file() and not (renew and other_code(folder)):
             return Prepared(folder, config, task)
         try:
             building = Building(part, config, task, data, seed, report)
@@ -127,7 +130,8 @@ class Building:
         prompts, pairs = self.rows.prompts, self.rows.train_pairs
         write_json(self.folder / "data.json", asdict(PreparedData(prompts, pairs)))
         write_json(self.folder / "preparation.json", {
-            "task": self.task, "seed": self.seed, "key": key, "model": folder_name(self.config.model.path),
+            "task": self.task, "seed": self.seed, "key": key, "code": code_digest(PREPARING),
+            "model": folder_name(self.config.model.path),
             "model_revision": revision_of(self.config.model), "task_version": data.version, "source": data.source,
             "revision": data.revision,
             "rows": {"read": data.rows.read, "used": data.rows.used, "rejected": dict(data.rows.rejected)},

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.core.checkpoint import Checkpoints, Periodic
+from benchmark.core.digests import PREPARING, code_digest
 from benchmark.core.files import (
     DENIED,
     check,
@@ -41,8 +42,13 @@ class Stages:
         self.folder, self.report, self._seconds = folder, report, seconds
         self._records = folder / RECORDS
         self.spent = 0.0  # seconds of the stages, those of earlier attempts included
+        code, begun = self._records / "code", self._records.is_dir()
         with writing(self._records):
+            if begun and not (code.is_file() and code.read_text(encoding="utf-8") == code_digest(PREPARING)):
+                self.note("other code began it: it begins anew")
+                shutil.rmtree(folder)
             self._records.mkdir(parents=True, exist_ok=True)
+            code.write_text(code_digest(PREPARING), encoding="utf-8")
 
     def note(self, text: str) -> None:
         self.report({"note": text})

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import csv
+import gzip
+import io
 import json
+import shutil
+from unicodedata import normalize
 
 import pytest
 
 from benchmark.core.errors import DataError
 from tasks import get_task
+from tasks.adapter import SEEN_IN_TRAINING
 from tests.tasks.helpers import NAMES, json_lines, rows_of, tsv, write, write_folder
 
 
@@ -46,10 +52,120 @@ def test_truncated_gzip(tmp_path, keep):
         load(tmp_path, "hh_rlhf")
 
 
-def test_a_text_file_named_gz(tmp_path):
-    write_folder(tmp_path, "hh_rlhf", *rows_of("hh_rlhf")).write_text("not gzip")
-    with pytest.raises(DataError, match=r"train.jsonl.gz.*gzip"):
-        load(tmp_path, "hh_rlhf")
+def test_a_file_is_read_by_its_content_whatever_its_ending_says(tmp_path):
+    """What a browser unpacked keeps its name; what a script packed may have lost it."""
+    path = write_folder(tmp_path, "hh_rlhf", *rows_of("hh_rlhf"))
+    packed = path.read_bytes()
+    path.write_bytes(gzip.decompress(packed))
+    whole = load(tmp_path, "hh_rlhf")
+    path.unlink()
+    path.with_name("train.jsonl").write_bytes(packed)
+    assert load(tmp_path, "hh_rlhf").preferences == whole.preferences and whole.rows.used == 80
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("content", "words"), [
+    (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 5380\n", "git-lfs pointer.*git lfs pull"),
+    (b"PK\x03\x04rest", "ZIP archive. Unpack"), (b"\xfd7zXZ\x00", "xz. Unpack"), (b"BZh91AY", "bzip2. Unpack"),
+    (b"\x28\xb5\x2f\xfd", "zstd. Unpack"), (b"PAR1rest", "Parquet"), (b"<!DOCTYPE html>", "web page"),
+])
+def test_what_is_no_file_of_rows_is_called_by_its_name(tmp_path, name, content, words):
+    path = write_folder(tmp_path, name, *rows_of(name))
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=f"{path.name}: .*{words}"):
+        load(tmp_path, name)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("place", ["._{}", ".{}", ".ipynb_checkpoints/{}", "__MACOSX/{}"])
+def test_what_a_system_put_there_for_itself_is_no_data(tmp_path, name, place):
+    path = write_folder(tmp_path, name, *rows_of(name))
+    other = path.with_name("x").parent / place.format(path.name)
+    for spot in (other, path.parent.parent / place.format(path.name)):
+        spot.parent.mkdir(exist_ok=True)
+        spot.write_bytes(b"\x00\x05\x16\x07\x00\x02\x00\x00Mac OS X\x00\xb0")
+    assert load(tmp_path, name).rows.read == 80
+
+
+@pytest.mark.parametrize("copy", ["batch3 (1).json", "batch3(2).json", "batch3 copy.json", "batch3 - Copy (2).json",
+                                  "Copy of batch3.json"])
+def test_a_copy_beside_its_original_counts_once_and_another_content_is_asked_about(tmp_path, copy):
+    path = write_folder(tmp_path, "summarize_from_feedback", *rows_of("summarize_from_feedback"))
+    path.with_name(copy).write_bytes(path.read_bytes())
+    assert load(tmp_path, "summarize_from_feedback").rows.read == 80
+    path.with_name(copy).write_text(json_lines(rows_of("summarize_from_feedback")[0]))
+    with pytest.raises(DataError, match=r"named like a copy of batch3.json.*Remove"):
+        load(tmp_path, "summarize_from_feedback")
+    path.unlink()  # alone it is data
+    train, held_out = rows_of("summarize_from_feedback")
+    path.with_name(copy).write_text(json_lines(train + held_out))
+    assert load(tmp_path, "summarize_from_feedback").rows.read == 80
+
+
+def test_a_copied_folder_counts_once(tmp_path):
+    path = write_folder(tmp_path, "hh_rlhf", *rows_of("hh_rlhf"))
+    shutil.copytree(path.parent, path.parent.with_name("harmless-base copy"))
+    assert load(tmp_path, "hh_rlhf").rows.read == 80
+
+
+def published(tmp_path, place):
+    """MLQE-PE as its archives unpack, train, dev and test each in a folder of its own."""
+    write_folder(tmp_path / "flat", "wmt20_mlqe", *rows_of("wmt20_mlqe"))
+    for stem in ("train", "dev"):
+        name = f"{stem}.ende.df.short.tsv"
+        target = tmp_path / place / stem / f"en-de-{stem}" / name
+        target.parent.mkdir(parents=True)
+        shutil.copy(tmp_path / "flat/wmt20_mlqe_task1/en-de" / name, target)
+    return tmp_path / place
+
+
+@pytest.mark.parametrize("given", ["", "mlqe", "mlqe/data", "mlqe/data/direct-assessments"])
+def test_the_layout_of_mlqe_pe_is_read(tmp_path, given):
+    published(tmp_path, "here/mlqe/data/direct-assessments")
+    flat, apart = (load(folder, "wmt20_mlqe") for folder in (tmp_path / "flat", tmp_path / "here" / given))
+    assert flat.revision == apart.revision and flat.scored == apart.scored
+
+
+def test_a_layout_that_is_not_whole_or_twice_says_so(tmp_path):
+    root = published(tmp_path, "mlqe/data/direct-assessments")
+    twice = root / "train/again/train.ende.df.short.tsv"
+    write(twice, "x")
+    with pytest.raises(DataError, match=r"train.ende.df.short.tsv is there 2 times"):
+        load(tmp_path / "mlqe", "wmt20_mlqe")
+    shutil.rmtree(twice.parent)
+    shutil.rmtree(root / "dev")
+    with pytest.raises(DataError, match=r"no dev.ende.df.short.tsv below direct-assessments. Unpack"):
+        load(tmp_path / "mlqe", "wmt20_mlqe")
+
+
+def test_the_blind_test_set_is_called_so(tmp_path):
+    path = write_folder(tmp_path, "wmt20_mlqe", *rows_of("wmt20_mlqe"))
+    write(path.with_name("test20.ende.df.short.tsv"), "index\toriginal\ttranslation\n0\tA.\tB.\n")
+    with pytest.raises(DataError, match=r"test20.ende.df.short.tsv, row 1: .*blind.*remove it"):
+        load(tmp_path, "wmt20_mlqe")
+
+
+@pytest.mark.parametrize("quoting", [csv.QUOTE_MINIMAL, csv.QUOTE_ALL])
+def test_a_tsv_that_a_program_saved_with_quotes_is_what_it_was(tmp_path, quoting):
+    rows = rows_of("wmt20_mlqe")
+    for row in rows[0][:5]:
+        row |= {"original": f'He said "{row["index"]}"', "translation": f'"{row["index"]}" sagte er'}
+    path = write_folder(tmp_path, "wmt20_mlqe", *rows)
+    whole, text = load(tmp_path, "wmt20_mlqe"), io.StringIO()
+    csv.writer(text, delimiter="\t", quoting=quoting, lineterminator="\n").writerows(
+        line.split("\t") for line in path.read_text(encoding="utf-8").splitlines())
+    path.write_text(text.getvalue(), encoding="utf-8")
+    again = load(tmp_path, "wmt20_mlqe")
+    assert again.revision == whole.revision and again.scored == whole.scored
+    assert any('He said "3"' in example.prompt for example in again.scored["train"])
+
+
+@pytest.mark.parametrize("translation", ['"Alles" davon', '"Alles davon"', 'Alles ""davon""'])
+def test_quotes_of_a_text_stay_where_no_program_quoted(tmp_path, translation):
+    rows = rows_of("wmt20_mlqe")
+    rows[0][0] |= {"original": '"All of it"', "translation": translation}
+    write_folder(tmp_path, "wmt20_mlqe", *rows)
+    assert any(example.prompt == 'English: "All of it"' for example in load(tmp_path, "wmt20_mlqe").scored["train"])
 
 
 @pytest.mark.parametrize(("line", "message"), [("{broken", "not JSON"), ("[1, 2]", "a JSON list"), ("7", "a JSON int")])
@@ -216,6 +332,16 @@ def test_held_out_prompts_seen_in_training_are_dropped_and_counted(tmp_path):
     data = load(tmp_path, "hh_rlhf")
     assert data.rows.rejected == {"held-out prompt also in training": 5}
     assert data.rows.read == 85 and data.rows.used == 80
+
+
+@pytest.mark.parametrize(("one", "other"), [("NFC", "NFD"), ("NFD", "NFC")])
+def test_a_prompt_is_the_same_however_its_accents_are_written(tmp_path, one, other):
+    """20 of 20 prompts leaked into the held-out rows of a file that another system had written."""
+    train = [{key: normalize(one, text.replace("question", "Übergröße é")) for key, text in row.items()}
+             for row in rows_of("hh_rlhf")[0]]
+    leaked = [{key: normalize(other, text) for key, text in row.items()} for row in train]
+    write_folder(tmp_path, "hh_rlhf", train, leaked[:20] + rows_of("hh_rlhf")[1])
+    assert load(tmp_path, "hh_rlhf").rows.rejected == {SEEN_IN_TRAINING: 20}
 
 
 def test_no_held_out_rows_is_an_error(tmp_path):

@@ -137,6 +137,8 @@ class Results:
             sets = {m: {r.seed for r in self.of(task, m)} for m in self.methods_of(task)}
             if len({frozenset(s) for s in sets.values()}) > 1:
                 notes.append(f"{self.title(task)}: not every method has the same seeds; see n.")
+        if words := self.mixed_code():
+            notes.append(words)
         if len(self.values("commit")) > 1:
             notes.append("The runs come from more than one commit.")
         if len(self.values("hardware")) > 1:
@@ -154,6 +156,21 @@ class Results:
         if any(r.environment.dirty for r in self.runs):
             notes.append("Some runs were made with uncommitted changes.")
         return notes
+
+    def mixed_code(self, task: str | None = None) -> str:
+        """The sentence that a table of runs that different code made must carry; empty where one made them all."""
+        made: dict[str, list[str]] = {}
+        for run in self.runs if task is None else self.of(task):
+            start = run.environment.preparation
+            code = f"{run.environment.code or 'unknown':.8}" + (f" on {start.code:.8}" if start and start.code else "")
+            made.setdefault(code, []).append(run.name)
+        if len(made) < 2:
+            return ""
+        most, *others = sorted(made, key=lambda code: -len(made[code]))
+        named = "; ".join(f"{code}: {', '.join(made[code][:4])}"
+                          + (f" and {len(made[code]) - 4} more" if len(made[code]) > 4 else "") for code in others)
+        return (f"Mixed code: not all runs were made by the same code, so that they may differ for that reason alone. "
+                f"Most by {most}, others by {named}. `run --redo` repeats those of older code.")
 
     def values(self, name: str) -> list[str]:
         """Every value of a field of ``environment.json`` that occurs; "unknown" for none."""

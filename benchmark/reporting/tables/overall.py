@@ -99,7 +99,7 @@ def overall(results: Results, tables: Sequence[Table], improvements: Improvement
               "KL that was paid.",
         header=(*header, "n [runs]"),
         rows=tuple(rows),
-        notes=(*notes, *([BETTER] if baselines else []), *left_out(results)),
+        notes=(*notes, *([BETTER] if baselines else []), *left_out(results), *filter(None, [results.mixed_code()])),
         reduced=results.reduced(),
     )
 

@@ -320,6 +320,7 @@ def build(results: Results, task: str) -> Table:
         "Mean over n seeds; ± is the sample standard deviation (n − 1); [ ] lists every seed, smallest seed first.",
         "Reward is the score of the frozen initial reward model r₀. Increase and change are end minus π₀.",
         f"Budget of every run: {results.budget(task)}. Data: {results.data(task)}.",
+        *filter(None, [results.mixed_code(task)]),
         f"{results.counts([task])}.",
         *([f"d = {' or '.join(f'{size:,}' for size in sizes)} trained parameters."] if sizes else []),
     )

@@ -23,6 +23,7 @@ from benchmark.core import provenance
 from benchmark.core.errors import BenchmarkError, ConfigError
 from benchmark.grid.jobs import RunJob, attempt
 from benchmark.plan.run import model_digests
+from benchmark.reporting import report
 from benchmark.reporting.read import reader
 from tests.benchmark.reporting.golden import make
 from tests.conftest import TASK
@@ -164,3 +165,23 @@ def test_models_of_one_name_but_other_content_do_not_share_a_table(tmp_path):
         path.write_text(json.dumps(config), encoding="utf-8")
     with pytest.raises(BenchmarkError, match="'hh_rlhf' mix models"):
         reader.read(tmp_path)
+
+
+@pytest.mark.parametrize("where", ["code", "preparation"])
+def test_a_table_of_different_code_is_marked(tmp_path, where):
+    """In its own notes, in those of the table over all tasks, and among what a reader must know first."""
+    for seed in (0, 1):
+        path = make.write_run(tmp_path, "hh_rlhf", "rloo", seed) / "environment.json"
+        environment = json.loads(path.read_text(encoding="utf-8"))
+        one, other = "a" * 16, "ab"[seed] * 16
+        environment |= {"code": other if where == "code" else one}
+        environment["preparation"]["code"] = one if where == "code" else other
+        path.write_text(json.dumps(environment), encoding="utf-8")
+    results = reader.read(tmp_path)
+    (words,) = (note for note in results.cautions() if note.startswith("Mixed code"))
+    assert "hh_rlhf__rloo__s1" in words and "--redo" in words
+    report(tmp_path)
+    for name in ("table_hh_rlhf", "table_overall"):
+        assert "Mixed code" in (tmp_path / "report" / f"{name}.md").read_text(encoding="utf-8")
+    path.write_text(json.dumps(environment | {"code": one, "preparation": {**environment["preparation"], "code": one}}))
+    assert reader.read(tmp_path).mixed_code() == ""

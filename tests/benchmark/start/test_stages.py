@@ -203,3 +203,12 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match="stages: cannot be written"):
         Stages(tmp_path / "file", 0, print)
+
+
+def test_what_other_code_began_begins_anew(config, toy_sources, tmp_path, monkeypatch):
+    folder, notes = tmp_path / "stopped", []
+    with pytest.raises(Stopped):
+        build(config, toy_sources, folder, ("reward model", 0.5))
+    monkeypatch.setattr("benchmark.start.stages.code_digest", lambda rooms: "other")
+    build(config, toy_sources, folder, notes=notes)
+    assert "other code began it: it begins anew" in notes and not any("is kept" in note for note in notes)
