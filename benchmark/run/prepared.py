@@ -43,10 +43,10 @@ def preparation_key(config: Config, task: str, seed: int, versions: dict[str, st
     Args:
         versions: the task's version and data revision, and the digests of models that lie in folders.
     """
-    values = config.as_dict()
+    values = without_later(config.as_dict())
     parts = {name: values[name] for name in ("data", "model", "adapter", "decoding", "sft", "reward_model", "judge")}
     for section, name in (("data", "max_rejected"), ("adapter", "kind"), ("adapter", "only")):
-        del parts[section][name]
+        parts[section].pop(name, None)
     execution = with_effect(values["execution"])
     parts |= {"execution": {k: execution[k] for k in COMPUTED_WITH},
               "prompts": [vars(config.evaluation)[f"{split}_{what}"] for split in ("validation", "test")
