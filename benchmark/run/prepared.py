@@ -16,7 +16,7 @@ from benchmark.core.digests import PREPARING, code_digest
 from benchmark.core.errors import BenchmarkError, ModelError
 from benchmark.core.files import check, read_object, unreadable
 from benchmark.core.meter import Meter
-from benchmark.core.sections import Model, with_effect
+from benchmark.core.sections import Model, with_effect, without_later
 from benchmark.lm.adapted import Adapted
 from benchmark.lm.encoder import Encoder
 from benchmark.lm.loading import device_of, load_causal_lm, load_raw_tokenizer, load_scalar_model
