@@ -17,6 +17,8 @@ from benchmark.core.terminal import unfiltered
 from benchmark.grid.jobs import Job, Preparation
 from benchmark.grid.work import work
 
+SEEN = 0.1  # share of a job at work from which on its pace counts
+
 
 def duration(seconds: float) -> str:
     """``75`` → ``1:15``."""
@@ -128,7 +130,7 @@ class Display:
         for name, (kind, amount) in dict(self.waiting).items():
             share = states[name]["share"] if name in states else 0.0
             left[kind] = left.get(kind, 0.0) + amount * (1 - share)
-            if share:
+            if share >= SEEN:
                 pace = paces.setdefault(kind, [0.0, 0.0])
                 pace[0], pace[1] = pace[0] + amount * share, pace[1] + now - states[name]["since"]
         known = {kind: seconds / done for kind, (done, seconds) in paces.items() if done}

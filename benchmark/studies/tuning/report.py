@@ -41,7 +41,7 @@ def published_vs_tuned(outcome: Outcome, titles: Mapping[str, str]) -> Sheet:
         if chosen:
             rows.append(_row(outcome, method, stage, trials[chosen], f"tuned (trial {chosen})", entry))
     return Sheet(
-        KEY, "Published hyperparameters against tuned", _intro(outcome),
+        KEY, "Published hyperparameters against tuned", _intro(outcome, titles),
         ("method", "setting", "score in the trials", "score in the finals", "bracketed",
          *[titles.get(task, task) for task in tasks], "searched hyperparameters"),
         tuple(rows),
@@ -72,7 +72,8 @@ def _row(outcome: Outcome, method: str, stage: str, trial: dict[str, str], setti
     return (name_of(method, stage), setting, _signed(trial["score"]),
             f"{final} ± {float(error):.3f}" if error else final or "–",
             ("yes" if entry["bracketed"] else "no") if chosen else "–",
-            *[_signed(trial.get(f"{task} final") or trial.get(task, "")) for task in outcome.settings["tasks"]], values)
+            *[_signed(trial.get(f"{task} final") or trial.get(task, "")) or "–" for task in outcome.settings["tasks"]],
+            values)
 
 
 def _plain(value: str) -> str:
@@ -90,13 +91,16 @@ def _signed(value: str) -> str:
         return value
 
 
-def _intro(outcome: Outcome) -> str:
+def _intro(outcome: Outcome, titles: Mapping[str, str]) -> str:
     settings, budget = outcome.settings, outcome.settings["budget"]
+    tried = settings.get("trial_tasks", settings["tasks"])
+    where, again = ("", "") if tried == settings["tasks"] else (
+        f" on {', '.join(titles.get(task, task) for task in tried)}", " on every task")
     limit = f"{budget['limit']:,.10g} {style.BUDGETS[budget['kind']]}"
-    return (f"{settings['trials']} trials of each method and each warm start at {settings['share']:.2g} of {limit}, "
-            f"the best {settings['finalists']} again at all of it; trial 0 is the published setting, the others are "
-            f"points of a quasi-random sequence in the search space. A warm start has its share of the budget, and "
-            f"what follows it is scored from its end.")
+    return (f"{settings['trials']} trials of each method and each warm start at {settings['share']:.2g} of {limit}"
+            f"{where}, the best {settings['finalists']} again at all of it{again}; trial 0 is the published setting, "
+            f"the others are points of a quasi-random sequence in the search space. A warm start has its share of the "
+            f"budget, and what follows it is scored from its end.")
 
 
 def _seeds(outcome: Outcome) -> str:
@@ -136,10 +140,10 @@ def write_report(outcome: Outcome, folder: Path, titles: Mapping[str, str]) -> l
     for name, text in texts.items():
         write_text(folder / name, text)
     with matplotlib.style.context(["default", style.RC]):
-        return [*(folder / name for name in texts), *frame.save(trial_scores(outcome), folder / "trial_scores")]
+        return [*(folder / name for name in texts), *frame.save(trial_scores(outcome, titles), folder / "trial_scores")]
 
 
-def trial_scores(outcome: Outcome) -> Figure:
+def trial_scores(outcome: Outcome, titles: Mapping[str, str]) -> Figure:
     """Score of every trial by method and stage, in the order of the trials; published and chosen ones are marked."""
     figure = frame.new(frame.PAGE, 5.6)
     axes = figure.add_subplot()
@@ -164,7 +168,7 @@ def trial_scores(outcome: Outcome) -> Figure:
     frame.frame(
         figure, "Every trial of the search", f"profile {outcome.settings['profile']}, {_seeds(outcome)}",
         _reduced(outcome),
-        f"A dot is one trial, from left to right in the order of the search. {_intro(outcome)} Commit: "
+        f"A dot is one trial, from left to right in the order of the search. {_intro(outcome, titles)} Commit: "
         f"{', '.join(commit[:10] + commit[40:] for commit in outcome.commits)}.", height)
     return figure
 
