@@ -57,7 +57,7 @@ def build_sheets(results: Results, tables: Sequence[Table]) -> list[Sheet]:
         overall.overall(results, tables, aggregate.improvements(results)),
         *(headline.headline(results, table) for table in tables),
         *paired.sheets(results, tables),
-        verdict.verdict(results),
+        *verdict.sheets(results),
         *budgets.equal(results, tables),
         budgets.target(results),
         costs.cost(results, tables),

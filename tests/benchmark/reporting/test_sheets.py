@@ -37,7 +37,7 @@ def golden():
 def test_every_sheet_is_rectangular_with_units_and_says_reduced(golden):
     assert list(golden) == [
         "overall", "headline_hh_rlhf", "headline_wmt20_mlqe", "paired", "paired_hh_rlhf", "paired_wmt20_mlqe",
-        "verdict", "equal", "target", "cost", "published"]
+        "verdict", "verdict_pairs", "equal", "target", "cost", "published"]
     for sheet in golden.values():
         assert sheet.rows and {len(row) for row in sheet.rows} == {len(sheet.header)}
         assert all(cell for row in sheet.rows for cell in row)

@@ -22,6 +22,18 @@ def test_verdicts_in_words():
     assert cells(sheet, "MeZO")["reward (95 % interval) [sd of r₀]"] == "+0.403 (+0.389 to +0.418)"
 
 
+def test_a_run_that_lies_far_out_shows():
+    found = sheets_of(results_of(
+        *(judged("zopro", seed, reward, 0.1) for seed, reward in enumerate((0.52, 0.51, 0.53, 0.5, -9.0))),
+        *(judged("mezo", seed, 0.5, 0.1) for seed in range(5))))
+    row = cells(found["verdict_pairs"], "MeZO")
+    assert [row[f"{word}, reward [sd of r₀]"] for word in ("median", "smallest", "largest")] == [
+        "+0.010", "-9.500", "+0.030"]
+    assert (row["higher, reward [pairs]"], row["lower, reward [pairs]"]) == ("3", "1")
+    assert row["median, gold score [0–1]"] == "0.000" and row["higher, gold score [pairs]"] == "0"
+    assert cells(found["verdict"], "MeZO")[REWARD] != "higher"
+
+
 def test_without_zopro_there_is_no_verdict():
     found = sheets_of(results_of(*(judged(method, seed, 1.0, 0.1) for method in ("rloo", "mezo") for seed in (0, 1))))
     assert "verdict" not in found
