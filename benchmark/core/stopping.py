@@ -26,7 +26,8 @@ class Interrupted(KeyboardInterrupt):
 
 @dataclass
 class _State:
-    received: int | None = None  # the signal
+    received: int | None = None  # the signal; still known when nobody watches any more
+    watching: int = 0  # depth of watched()
     depth: int = 0  # of deferred()
     timer: threading.Timer | None = None  # that ends the grace
     over: bool = False  # whether it has
@@ -67,14 +68,14 @@ def watched(leave: Collection[int] = ()) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    _STATE.received = None
+    _STATE.received, _STATE.watching = None, _STATE.watching + 1
     before = {number: signal.signal(number, _stop) for number in SIGNALS if number not in leave}
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-        _STATE.received = None
+        _STATE.watching -= 1
 
 
 @contextlib.contextmanager
@@ -92,7 +93,7 @@ def deferred() -> Iterator[None]:
 
 def requested() -> bool:
     """Whether an end was asked for: write a checkpoint now, then :func:`give_way`."""
-    return _STATE.received is not None
+    return bool(_STATE.watching) and _STATE.received is not None
 
 
 def give_way() -> None:
