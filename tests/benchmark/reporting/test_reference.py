@@ -32,7 +32,7 @@ def runs():
     return read(REFERENCE).runs
 
 
-@pytest.mark.parametrize("name", ["tiny", "tiny_ablation"])
+@pytest.mark.parametrize("name", ["tiny", "tiny_ablation", "zo"])
 def test_tables_and_page_are_reproduced(name, tmp_path, monkeypatch):
     """To update a committed report after a wanted change: ``python -m benchmark report results/reference/NAME``.
 
