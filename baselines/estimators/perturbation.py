@@ -17,7 +17,18 @@ from baselines.contract import Problem
 from baselines.noise import Factors
 
 
-class Perturbed(TorchFunctionMode):
+class _Named(TorchFunctionMode):
+    """Knows ``parameters`` when a function is given one of them."""
+
+    def __init__(self, parameters: dict[str, torch.nn.Parameter]):
+        super().__init__()
+        self._names = {id(parameter): name for name, parameter in parameters.items()}
+
+    def _name(self, argument: Any) -> str | None:
+        return self._names.get(id(argument)) if isinstance(argument, torch.nn.Parameter) else None
+
+
+class Perturbed(_Named):
     """Inside, every torch function that is given one of ``parameters`` gets another tensor in its place.
 
     θ is never written to, so there is nothing to restore and no bit can be lost, whatever happens inside. The
@@ -30,14 +41,11 @@ class Perturbed(TorchFunctionMode):
     """
 
     def __init__(self, parameters: dict[str, torch.nn.Parameter], value: Callable[[str], torch.Tensor]):
-        super().__init__()
-        self._names = {id(parameter): name for name, parameter in parameters.items()}
+        super().__init__(parameters)
         self._value = value
 
     def _replaced(self, argument: Any) -> Any:
-        if isinstance(argument, torch.nn.Parameter) and (name := self._names.get(id(argument))) is not None:
-            return self._value(name)
-        return argument
+        return argument if (name := self._name(argument)) is None else self._value(name)
 
     def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         if asks_no_numbers(func):
@@ -57,7 +65,7 @@ class NotTogether(Exception):
     """Examples cannot be read at parameters of their own in one pass: the model or the loss does not allow for it."""
 
 
-class PerturbedEach(TorchFunctionMode):
+class PerturbedEach(_Named):
     """Inside, the rows of every batch are computed with parameters of their own in one pass: θ + scale · zᵢ, where
     zᵢ = U ∘ rᵢ sᵢᵀ (Flipout, Wen et al. 2018, arXiv 1803.04386).
 
@@ -75,13 +83,11 @@ class PerturbedEach(TorchFunctionMode):
 
     def __init__(self, parameters: dict[str, torch.nn.Parameter], factors: Callable[[str], Factors],
                  scale: float):
-        super().__init__()
-        self._names = {id(parameter): name for name, parameter in parameters.items()}
+        super().__init__(parameters)
         self._factors, self._scale = factors, scale
 
     def _found(self, argument: Any) -> Factors | None:
-        name = self._names.get(id(argument)) if isinstance(argument, torch.nn.Parameter) else None
-        return None if name is None else self._factors(name)
+        return None if (name := self._name(argument)) is None else self._factors(name)
 
     def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         kwargs = kwargs or {}

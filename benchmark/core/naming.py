@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from benchmark.core.errors import ConfigError
@@ -22,6 +22,11 @@ def check_name(name: str, known: Iterable[str], what: str) -> str:
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
     hint = f" Did you mean {' or '.join(near)}?" if near else ""
     raise ConfigError(f"unknown {what} {name!r}.{hint} Known: {', '.join(known)}.")
+
+
+def some_of(names: Sequence[str], most: int = 4) -> str:
+    """``a, b, c, d and 3 more``: at most so many names of a list."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def load(target: str) -> Any:

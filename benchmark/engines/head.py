@@ -6,10 +6,8 @@ fallen silent, what its engine knows of it.
 
 from __future__ import annotations
 
-import contextlib
 import secrets
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -177,8 +175,14 @@ class Head:
         elif isinstance(job, Preparation):
             self._settle(job, outcome)
         elif job.store.done:
-            with _told(job, self._settle):
-                self._settle(job, job.store.summary())
+            self._settle_finished(job)
+
+    def _settle_finished(self, job: RunJob) -> None:
+        try:
+            result = job.store.summary()
+        except BenchmarkError as error:  # its files were damaged meanwhile
+            result = {"status": "failed", "message": str(error)}
+        self._settle(job, result)
 
     def _settle(self, job: Job, result: dict[str, Any]) -> None:
         self.settled.add(job.name)
@@ -197,11 +201,9 @@ class Head:
         """It has come to its end, and not all of its jobs have."""
         for job in self._left(sent):  # what was finished before its report could say so
             if isinstance(job, Preparation) and (job.folder / "preparation.json").is_file():
-                info = read_object(job.folder / "preparation.json")
-                self._settle(job, {"status": "done", "seconds": info["seconds"], "accuracy": info["reward_accuracy"]})
+                self._settle(job, job.outcome(read_object(job.folder / "preparation.json")))
             elif isinstance(job, RunJob) and job.store.done:
-                with _told(job, self._settle):
-                    self._settle(job, job.store.summary())
+                self._settle_finished(job)
         settings = sent.bundle.settings
         if not self._left(sent):
             self._forget(sent)
@@ -233,15 +235,6 @@ class Head:
             self.live.remove(sent)
             self.ledger.entries.pop(sent.bundle.name, None)
             self.ledger.save()
-
-
-@contextlib.contextmanager
-def _told(job: Job, settle: Any) -> Iterator[None]:
-    """A finished run whose files were damaged meanwhile is a failure."""
-    try:
-        yield
-    except BenchmarkError as error:
-        settle(job, {"status": "failed", "message": str(error)})
 
 
 def execute_elsewhere(jobs: list[Job], engine: Engine, ledger: Ledger, cache: Path, watcher: Watcher,

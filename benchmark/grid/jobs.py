@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import traceback
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -52,7 +52,12 @@ class Preparation:
                             f"not those of the runs to be repeated ({', '.join(other)}). Repeat the command, with the "
                             f"--data and --model of those runs.")
         prepared = prepare(self.folder, self.config, self.task, source.data, self.seed, report, self.renew)
-        return {"status": "done", "seconds": prepared.info["seconds"], "accuracy": prepared.info["reward_accuracy"]}
+        return self.outcome(prepared.info)
+
+    @staticmethod
+    def outcome(info: Mapping[str, Any]) -> dict[str, Any]:
+        """What is told of a preparation that is there, from its ``preparation.json``."""
+        return {"status": "done", "seconds": info["seconds"], "accuracy": info["reward_accuracy"]}
 
     def record_failure(self, kind: str, message: str, details: str) -> None:
         """A preparation leaves no record of its own; the runs that needed it do."""

@@ -9,10 +9,9 @@ from pathlib import Path
 
 from benchmark.core.files import writing
 from benchmark.core.locks import locked
+from benchmark.core.naming import some_of
 from benchmark.core.paths import within
 from benchmark.run.store import RunStore
-
-NAMED = 4  # of a list, before it is cut
 
 
 def place(out: Path) -> Path:
@@ -41,5 +40,4 @@ def words(what: str, names: Sequence[str], remedy: str) -> str:
     """A line that names what other code made; empty if there is none."""
     if not names:
         return ""
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return f"made by other code, {remedy}: {len(names)} {what} ({', '.join(names[:NAMED])}{more})"
+    return f"made by other code, {remedy}: {len(names)} {what} ({some_of(names)})"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from benchmark.core.errors import ConfigError, ModelError
+from benchmark.core.naming import some_of
 from benchmark.core.paths import model_place
 from benchmark.core.sections import Execution, Model
 from benchmark.core.seeding import global_seed
@@ -188,10 +189,9 @@ def _checked(loaded: Any, path: str | Path, missing: Iterable[str], unexpected: 
     unexpected = [name for name in unexpected if not BUFFERS.search(name)]
     for names, what in ((sorted(missing), "lack"), (sorted(unexpected), "hold, unlike its config.json,")):
         if names:
-            more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-            raise ModelError(f"model {path}: its weights {what} {', '.join(names[:SHOWN])}{more}, so that the model "
-                             f"would not be the one that was saved. Pass the folder that save_pretrained wrote, with "
-                             f"config.json and weights of the same model (a prefix such as _orig_mod. must go).")
+            raise ModelError(f"model {path}: its weights {what} {some_of(names, SHOWN)}, so that the model would not "
+                             f"be the one that was saved. Pass the folder that save_pretrained wrote, with config.json "
+                             f"and weights of the same model (a prefix such as _orig_mod. must go).")
     for module in loaded.modules():  # what a configuration calls padding may stand in a text, and is trained like it
         if isinstance(module, torch.nn.Embedding):
             module.padding_idx = None

@@ -7,6 +7,7 @@ from typing import Any
 
 from benchmark.core.errors import BenchmarkError
 from benchmark.core.fields import flat
+from benchmark.core.naming import some_of
 from benchmark.reporting.read.runs import FinishedRun
 
 # Sections of a run's settings that may differ between the runs of a table: the method's own, which make it a variant,
@@ -45,15 +46,19 @@ def joined(runs: Sequence[FinishedRun], around: Collection[str]) -> tuple[list[F
     taken = [run for run in runs if run.name in around]
     left: list[FinishedRun] = []
     seen = set(map(_cell, taken))
+    measured: dict[str, dict[str, str]] = {}  # task → what its table measures
+    for run in taken:
+        measured.setdefault(run.task, _measurement(run))
     for run in runs:
         if run.name not in around:
-            mine, like = _measurement(run), next((other for other in taken if other.task == run.task), None)
-            if _cell(run) in seen or (like and mine != _measurement(like)) or (
-                    taken and mine[PROTOCOL] != _measurement(taken[0])[PROTOCOL]):
+            mine = _measurement(run)
+            first = next(iter(measured.values()), mine)
+            if _cell(run) in seen or mine != measured.get(run.task, mine) or mine[PROTOCOL] != first[PROTOCOL]:
                 left.append(run)
             else:
                 taken.append(run)
                 seen.add(_cell(run))
+                measured.setdefault(run.task, mine)
     return sorted(taken, key=lambda run: run.name), left
 
 
@@ -74,9 +79,7 @@ def refuse_mixtures(runs: Sequence[FinishedRun]) -> None:
         for run in group:
             kinds.setdefault(words[run.name], []).append(run.name)
         if len(kinds) > 1:
-            listed = "; ".join(
-                f"{kind}: {', '.join(names[:4])}" + (f" and {len(names) - 4} more" if len(names) > 4 else "")
-                for kind, names in sorted(kinds.items()))
+            listed = "; ".join(f"{kind}: {some_of(names)}" for kind, names in sorted(kinds.items()))
             raise BenchmarkError(f"{where} mix {what}, which must not share a table. {listed}. Move one group to a "
                                  f"folder of its own and report each by itself.")
 

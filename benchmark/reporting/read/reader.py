@@ -12,6 +12,7 @@ import numpy as np
 
 from baselines.registry import find
 from benchmark.core.errors import AGAIN, BenchmarkError
+from benchmark.core.naming import some_of
 from benchmark.core.paths import check_plain, within
 from benchmark.core.records import Configuration, CurveRow, Environment, Sample, SharedStart, Summary
 from benchmark.reporting.plots import style
@@ -167,8 +168,7 @@ class Results:
         if len(made) < 2:
             return ""
         most, *others = sorted(made, key=lambda code: -len(made[code]))
-        named = "; ".join(f"{code}: {', '.join(made[code][:4])}"
-                          + (f" and {len(made[code]) - 4} more" if len(made[code]) > 4 else "") for code in others)
+        named = "; ".join(f"{code}: {some_of(made[code])}" for code in others)
         return (f"Mixed code: not all runs were made by the same code, so that they may differ for that reason alone. "
                 f"Most by {most}, others by {named}. `run --redo` repeats those of older code.")
 

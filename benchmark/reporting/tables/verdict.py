@@ -52,24 +52,25 @@ def sheets(results: Results) -> list[Sheet]:
         for found, adjusted, asked, _ in columns.values():
             row += _texts(found.get(rival), adjusted.get(rival), asked)
         rows.append((*row, str(max((found[rival].n for found, *_ in columns.values() if rival in found), default=0))))
+    scales = tuple(dict.fromkeys(of_unit(unit) for unit in units.values()))
     effects = [f"{names[metric][0]} {asked:.3f}" for metric, (_, _, asked, _) in columns.items() if asked is not None]
     in_words = Sheet(
         key="verdict", title="ZOPrO against its rivals and controls",
         intro="Change of ZOPrO minus that of the row's method, test split, within each task and seed, at equal "
               "compute.",
         header=(*header, "n [pairs]"), rows=tuple(rows),
-        notes=(*dict.fromkeys(of_unit(unit) for unit in units.values()),
+        notes=(*scales,
                "Interval: Student's t over the pairs. p: paired t-test, Holm-adjusted over the rows of a column. "
                f"Higher, lower: p below {LEVEL}. Not powered: neither, and an effect as large as the one asked about "
                "would not have been found with 80 % power. Alike: neither, though it would have been."
                + (f" Asked about: half the best first-order method's change, {', '.join(effects)}." if effects else ""),
                *left_out(results)),
         reduced=results.reduced())
-    return [in_words, _spread(in_words, columns, names, rivals)]
+    return [in_words, _spread(columns, names, rivals, scales, in_words.reduced)]
 
 
-def _spread(in_words: Sheet, columns: Mapping[str, Compared], names: Mapping[str, tuple[str, str]],
-            rivals: list[str]) -> Sheet:
+def _spread(columns: Mapping[str, Compared], names: Mapping[str, tuple[str, str]], rivals: list[str],
+            scales: tuple[str, ...], reduced: str) -> Sheet:
     """Rivals × median and ends of the differences, how many are above and below 0, and the signed-rank test."""
     header = ["ZOPrO minus …"]
     for metric in columns:
@@ -91,8 +92,8 @@ def _spread(in_words: Sheet, columns: Mapping[str, Compared], names: Mapping[str
         intro="The differences of the table before this one, one of each task and seed: what a mean hides.",
         header=tuple(header), rows=tuple(rows),
         notes=("p: Wilcoxon's signed-rank test, which a single pair that lies far out cannot sway; not adjusted.",
-               in_words.notes[0]),
-        reduced=in_words.reduced)
+               *scales),
+        reduced=reduced)
 
 
 def _against(results: Results, rivals: list[str], metric: str, units: Mapping[str, scale.Unit],
